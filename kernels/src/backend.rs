@@ -1,0 +1,167 @@
+//! The table: a row for each instruction set, as plain data and function pointers.
+
+use crate::error::{Error, Result};
+use crate::gemm::blocking::Blocking;
+use crate::gemm::finish::FinishFn;
+use crate::gemm::pack::PackFn;
+use crate::gemm::tile::Tiles;
+use crate::isa;
+use crate::math::Math;
+use std::sync::OnceLock;
+
+/// One row of the table: all that the library has for one instruction set.
+///
+/// A backend that can be had is supported by this CPU, so everything it offers may be called.
+pub struct Backend {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) supported: fn() -> bool,
+    pub(crate) bits_match: bool,
+    pub(crate) f32: Kernel<f32>,
+    pub(crate) f64: Kernel<f64>,
+    pub(crate) math: Math,
+}
+
+/// What the GEMM driver knows of an instruction set, for one element type.
+pub struct Kernel<T: 'static> {
+    /// Elements in a vector.
+    pub(crate) lanes: usize,
+    /// Rows of the tallest tile.
+    pub(crate) mr: usize,
+    /// Columns of a packed panel of B.
+    pub(crate) nr: usize,
+    /// The micro-kernels of height 1 to `mr`; the taller, the narrower.
+    pub(crate) tiles: &'static [Tiles<T>],
+    pub(crate) pack: PackFn<T>,
+    pub(crate) finish: FinishFn<T>,
+    pub(crate) blocking: Blocking,
+    /// B is packed where more rows than this read it, and
+    pub(crate) pack_b_from: usize,
+    /// it has more elements than this.
+    pub(crate) pack_b_area: usize,
+    /// A is packed where more columns than this read it, and
+    pub(crate) pack_a_from: usize,
+    /// it has more elements than this.
+    pub(crate) pack_a_area: usize,
+    /// Multiplications that pay for waking one more thread.
+    pub(crate) work_per_thread: usize,
+}
+
+/// The environment variable that pins a row.
+pub(crate) const PIN: &str = "KERNELS_ISA";
+
+/// Best first. A new instruction set is one file and one line here.
+static TABLE: &[&Backend] = &[
+    #[cfg(target_arch = "x86_64")]
+    &isa::avx512::ROW,
+    #[cfg(target_arch = "x86_64")]
+    &isa::avx2::ROW,
+    #[cfg(target_arch = "aarch64")]
+    &isa::neon::ROW,
+    &isa::portable::ROW,
+    &isa::portable::PLAIN,
+];
+
+impl Backend {
+    /// The backend that calls use unless told otherwise: the one that the environment variable `KERNELS_ISA` names,
+    /// else the best that this CPU supports. Chosen once a process.
+    ///
+    /// # Errors
+    /// When `KERNELS_ISA` names a row that does not exist or that the CPU does not support.
+    #[inline]
+    pub fn active() -> Result<&'static Self> {
+        static ACTIVE: OnceLock<Result<&'static Backend>> = OnceLock::new();
+        match ACTIVE.get_or_init(choose) {
+            Ok(backend) => Ok(backend),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// The backend of this name: `avx512`, `avx2`, `neon`, `portable` or `plain`.
+    ///
+    /// # Errors
+    /// When there is none, or the CPU does not support it.
+    pub fn by_name(name: &str) -> Result<&'static Self> {
+        Self::supported().find(|b| b.name == name).ok_or_else(|| Error::Isa {
+            asked: name.to_owned(),
+            supported: Self::supported().map(|b| b.name).collect(),
+        })
+    }
+
+    /// The backends that this CPU supports, best first.
+    pub fn supported() -> impl Iterator<Item = &'static Self> {
+        TABLE.iter().copied().filter(|b| (b.supported)())
+    }
+
+    /// The whole table for this architecture: each row's name, what it is, and whether this CPU supports it.
+    pub fn table() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        TABLE.iter().map(|b| (b.name, b.about, (b.supported)()))
+    }
+
+    /// Its name, as `KERNELS_ISA` takes it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether its results are those of every other such backend, bit for bit. Only `plain`, for CPUs without FMA, is
+    /// apart.
+    #[must_use]
+    pub fn bits_match(&self) -> bool {
+        self.bits_match
+    }
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Backend({})", self.name)
+    }
+}
+
+fn choose() -> Result<&'static Backend> {
+    match std::env::var_os(PIN) {
+        Some(name) => Backend::by_name(&name.to_string_lossy()),
+        // Exact but slow without the instruction: then `plain` comes first.
+        None => Ok(Backend::supported()
+            .find(|b| b.name != isa::portable::ROW.name || isa::portable::has_fma())
+            .unwrap_or(&isa::portable::PLAIN)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        fn check<T>(k: &Kernel<T>) {
+            assert_eq!(k.tiles.len(), k.mr);
+            assert_eq!(k.tiles[k.mr - 1].masked.len() * k.lanes, k.nr);
+            for (i, pair) in k.tiles.windows(2).enumerate() {
+                assert!(pair[0].masked.len() >= pair[1].masked.len(), "height {} is narrower than the next", i + 1);
+            }
+            for (i, t) in k.tiles.iter().enumerate() {
+                assert!((i + 1) * t.masked.len() * k.lanes <= crate::gemm::block::TILE_MAX);
+            }
+        }
+        for b in TABLE {
+            check(&b.f32);
+            check(&b.f64);
+        }
+    }
+
+    /// The dispatch check of `ci/x86-dispatch` reads this line.
+    #[test]
+    fn selected_row_is_said() {
+        match Backend::active() {
+            Ok(backend) => println!("selected row: {}", backend.name()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_choice() {
+        let error = Backend::by_name("sse9").unwrap_err().to_string();
+        assert!(error.contains("sse9") && error.contains("portable"), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! The one error type of the crate. Every variant carries the numbers that were wrong.
+
+use std::fmt;
+
+/// Why a call was refused. Nothing has been written when a call returns one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A matrix has another shape than the call needs (rows, columns).
+    Shape {
+        /// Which operand.
+        what: &'static str,
+        /// The shape the other operands ask for.
+        expected: (usize, usize),
+        /// The shape that was given.
+        found: (usize, usize),
+    },
+    /// A slice has another length than the call needs.
+    Length {
+        /// Which operand.
+        what: &'static str,
+        /// The length the other operands ask for.
+        expected: usize,
+        /// The length that was given.
+        found: usize,
+    },
+    /// A view reaches past the end of its slice, or its extent overflows.
+    OutOfBounds {
+        /// Length of the slice, in elements.
+        len: usize,
+        /// Rows and columns of the view.
+        shape: (usize, usize),
+        /// Row and column stride of the view, in elements.
+        strides: (usize, usize),
+    },
+    /// Two elements of a mutable view would share one place in memory.
+    Overlap {
+        /// Rows and columns of the view.
+        shape: (usize, usize),
+        /// Row and column stride of the view, in elements.
+        strides: (usize, usize),
+    },
+    /// A sub-matrix does not lie inside its matrix.
+    Range {
+        /// `"rows"` or `"columns"`.
+        what: &'static str,
+        /// First index asked for.
+        start: usize,
+        /// One past the last index asked for.
+        end: usize,
+        /// How many there are.
+        size: usize,
+    },
+    /// A class label is not below the number of classes.
+    Label {
+        /// Row of the label.
+        row: usize,
+        /// The label.
+        label: u32,
+        /// Number of classes, the columns of the logits.
+        classes: usize,
+    },
+    /// `KERNELS_ISA` names a row that does not exist or that this CPU can't run.
+    Isa {
+        /// The value of the variable, or the name asked for.
+        asked: String,
+        /// The rows that can be chosen here.
+        supported: Vec<&'static str>,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shape { what, expected: (er, ec), found: (r, c) } => {
+                write!(f, "{what} is {r}x{c}, but the other operands need {er}x{ec}")
+            }
+            Self::Length { what, expected, found } => {
+                write!(f, "{what} has length {found}, but the other operands need {expected}")
+            }
+            Self::OutOfBounds { len, shape: (r, c), strides: (rs, cs) } => {
+                write!(f, "a {r}x{c} view with strides ({rs}, {cs}) does not fit a slice of length {len}")
+            }
+            Self::Overlap { shape: (r, c), strides: (rs, cs) } => {
+                write!(f, "elements of a mutable {r}x{c} view with strides ({rs}, {cs}) overlap")
+            }
+            Self::Range { what, start, end, size } => {
+                write!(f, "{what} {start}..{end} do not lie in a matrix with {size} {what}")
+            }
+            Self::Label { row, label, classes } => {
+                write!(f, "label {label} of row {row} is not below the {classes} classes")
+            }
+            Self::Isa { asked, supported } => write!(
+                f,
+                "instruction set \"{asked}\" is not available on this CPU; KERNELS_ISA can be one of: {}",
+                supported.join(", ")
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Short for `Result<T, kernels::Error>`.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,97 @@
+//! The packer: copies a block of an operand into panels that the micro-kernel reads front to back.
+//!
+//! A line is a row of A or a column of B. A panel holds `width` lines, element by element along k:
+//!
+//! ```text
+//!   lines  0 1 2 .. width-1        panel 0             panel 1
+//!   k = 0  a b c ..            ->  a b c ..  (k = 0)   ...
+//!   k = 1  d e f ..                d e f ..  (k = 1)
+//! ```
+//!
+//! One packer serves both operands: B is A with its strides swapped.
+
+use super::tile::Float;
+use crate::simd::Simd;
+
+/// One panel to be packed.
+pub(crate) struct Panel<T> {
+    /// Element (line 0, k = 0).
+    pub from: *const T,
+    /// From a line to the next.
+    pub line: isize,
+    /// From an element of a line to the next, along k.
+    pub depth: isize,
+    /// Lines there are.
+    pub lines: usize,
+    /// Elements of a line.
+    pub k: usize,
+    /// Room for `width * k` elements.
+    pub to: *mut T,
+    /// Elements that each step along k takes in the panel, at least `lines`; those beyond `lines` stay as they are.
+    pub width: usize,
+}
+
+/// A packer.
+///
+/// # Safety
+/// The row that it belongs to is supported by this CPU; the source is readable and the panel writable.
+pub(crate) type PackFn<T> = unsafe fn(&Panel<T>);
+
+/// The packer of an instruction set.
+///
+/// # Safety
+/// See [`PackFn`].
+pub(crate) unsafe fn pack<S: Simd<T>, T: Float>(x: &Panel<T>) {
+    // SAFETY: the row is supported, by the caller's promise.
+    let s = unsafe { S::assume() };
+    s.run(
+        #[inline(always)]
+        || {
+            if x.line == 1 {
+                // SAFETY: the caller's promise; lines are adjacent.
+                unsafe { copy(s, x) }
+            } else {
+                // SAFETY: the caller's promise.
+                unsafe { gather(x) }
+            }
+        },
+    );
+}
+
+/// Lines are adjacent: a step along k is a copy.
+///
+/// # Safety
+/// See [`PackFn`].
+#[inline(always)]
+unsafe fn copy<S: Simd<T>, T: Float>(s: S, x: &Panel<T>) {
+    let whole = x.lines / S::LANES * S::LANES;
+    let mask = s.first(x.lines - whole);
+    for p in 0..x.k {
+        let from = x.from.wrapping_offset(p as isize * x.depth);
+        let to = x.to.wrapping_add(p * x.width);
+        // SAFETY: elements of step p, and their places in the panel.
+        unsafe {
+            for i in (0..whole).step_by(S::LANES) {
+                s.store(to.add(i), s.load(from.add(i)));
+            }
+            if whole < x.lines {
+                s.store_masked(to.add(whole), mask, s.load_masked(from.add(whole), mask));
+            }
+        }
+    }
+}
+
+/// Lines are apart: element by element.
+///
+/// # Safety
+/// See [`PackFn`].
+#[inline(always)]
+unsafe fn gather<T: Float>(x: &Panel<T>) {
+    for i in 0..x.lines {
+        let from = x.from.wrapping_offset(i as isize * x.line);
+        for p in 0..x.k {
+            // SAFETY: element (i, p), and its place in the panel.
+            unsafe { *x.to.add(p * x.width + i) = *from.wrapping_offset(p as isize * x.depth) }
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! AVX2 with FMA: 8 floats or 4 doubles, masked loads for the edges, 16 registers.
+
+use crate::backend::{Backend, Kernel};
+use crate::gemm::blocking::Blocking;
+use crate::gemm::finish::finish;
+use crate::gemm::pack::pack;
+use crate::gemm::tile;
+use crate::math::math;
+use crate::simd::{Isa, Simd, SimdF32};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// Whether the CPU and the operating system support the instructions.
+    fn detect() -> bool {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn run<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+impl Isa for Avx2 {
+    #[inline(always)]
+    unsafe fn assume() -> Self {
+        Self(())
+    }
+    #[inline(always)]
+    fn run<R>(self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: the token proves the features.
+        unsafe { run(f) }
+    }
+    #[inline(always)]
+    fn prefetch<T>(self, p: *const T) {
+        // SAFETY: a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+}
+
+/// A window of 8 entries that starts at `8 - n` selects the first `n` lanes.
+static WINDOW_F32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+/// The same for 4 doubles.
+static WINDOW_F64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+impl Simd<f32> for Avx2 {
+    type V = __m256;
+    type Mask = __m256i;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m256 {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m256) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    fn first(self, n: usize) -> __m256i {
+        debug_assert!(n <= 8);
+        // SAFETY: the token; the window starts 8 - n <= 8 into 2 * 8 entries.
+        unsafe { _mm256_loadu_si256(WINDOW_F32.as_ptr().add(8 - n).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_masked(self, p: *const f32, mask: __m256i) -> __m256 {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_maskload_ps(p, mask) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f32, mask: __m256i, v: __m256) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_maskstore_ps(p, mask, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn lt(self, a: __m256, b: __m256) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __m256i, yes: __m256, no: __m256) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(mask)) }
+    }
+}
+
+impl Simd<f64> for Avx2 {
+    type V = __m256d;
+    type Mask = __m256i;
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f64) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_set1_pd(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f64) -> __m256d {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_loadu_pd(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f64, v: __m256d) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_storeu_pd(p, v) }
+    }
+    #[inline(always)]
+    fn first(self, n: usize) -> __m256i {
+        debug_assert!(n <= 4);
+        // SAFETY: the token; the window starts 4 - n <= 4 into 2 * 4 entries.
+        unsafe { _mm256_loadu_si256(WINDOW_F64.as_ptr().add(4 - n).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_masked(self, p: *const f64, mask: __m256i) -> __m256d {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_maskload_pd(p, mask) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f64, mask: __m256i, v: __m256d) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_maskstore_pd(p, mask, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_add_pd(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_sub_pd(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_mul_pd(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_div_pd(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_sqrt_pd(a) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256d, b: __m256d, c: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_fmadd_pd(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_max_pd(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_min_pd(a, b) }
+    }
+    #[inline(always)]
+    fn lt(self, a: __m256d, b: __m256d) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_castpd_si256(_mm256_cmp_pd::<_CMP_LT_OQ>(a, b)) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __m256i, yes: __m256d, no: __m256d) -> __m256d {
+        // SAFETY: the token.
+        unsafe { _mm256_blendv_pd(no, yes, _mm256_castsi256_pd(mask)) }
+    }
+}
+
+impl SimdF32 for Avx2 {
+    type I = __m256i;
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn to_bits(self, v: __m256) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_castps_si256(v) }
+    }
+    #[inline(always)]
+    fn from_bits(self, v: __m256i) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_castsi256_ps(v) }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_slli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn sar<const N: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_srai_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn convert_i32(self, a: __m256i) -> __m256 {
+        // SAFETY: the token.
+        unsafe { _mm256_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> __m256 {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
+    }
+}
+
+pub(crate) static ROW: Backend = Backend {
+    name: "avx2",
+    about: "AVX2 and FMA",
+    supported: Avx2::detect,
+    bits_match: true,
+    f32: Kernel {
+        lanes: 8,
+        mr: 6,
+        nr: 16,
+        tiles: &[
+            tile::tiles8::<Avx2, f32, 1>(),
+            tile::tiles4::<Avx2, f32, 2>(),
+            tile::tiles2::<Avx2, f32, 3>(),
+            tile::tiles2::<Avx2, f32, 4>(),
+            tile::tiles2::<Avx2, f32, 5>(),
+            tile::tiles2::<Avx2, f32, 6>(),
+        ],
+        pack: pack::<Avx2, f32>,
+        finish: finish::<Avx2, f32>,
+        blocking: Blocking { mc: 480, kc: 256, nc: 4096 },
+        pack_b_from: 96,
+        pack_b_area: 16_384,
+        pack_a_from: 256,
+        pack_a_area: 65_536,
+        work_per_thread: 200_000,
+    },
+    f64: Kernel {
+        lanes: 4,
+        mr: 6,
+        nr: 8,
+        tiles: &[
+            tile::tiles8::<Avx2, f64, 1>(),
+            tile::tiles4::<Avx2, f64, 2>(),
+            tile::tiles2::<Avx2, f64, 3>(),
+            tile::tiles2::<Avx2, f64, 4>(),
+            tile::tiles2::<Avx2, f64, 5>(),
+            tile::tiles2::<Avx2, f64, 6>(),
+        ],
+        pack: pack::<Avx2, f64>,
+        finish: finish::<Avx2, f64>,
+        blocking: Blocking { mc: 240, kc: 256, nc: 4096 },
+        pack_b_from: 96,
+        pack_b_area: 16_384,
+        pack_a_from: 256,
+        pack_a_area: 65_536,
+        work_per_thread: 200_000,
+    },
+    math: math::<Avx2>(),
+};

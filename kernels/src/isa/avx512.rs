@@ -1,0 +1,334 @@
+//! AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks for the edges, 32 registers.
+
+use crate::backend::{Backend, Kernel};
+use crate::gemm::blocking::Blocking;
+use crate::gemm::finish::finish;
+use crate::gemm::pack::pack;
+use crate::gemm::tile;
+use crate::math::math;
+use crate::simd::{Isa, Simd, SimdF32};
+use std::arch::x86_64::*;
+
+/// Proof that the CPU has AVX-512 F, BW, DQ and VL, and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// Whether the CPU and the operating system support the instructions.
+    fn detect() -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("fma")
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[inline]
+fn run<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+impl Isa for Avx512 {
+    #[inline(always)]
+    unsafe fn assume() -> Self {
+        Self(())
+    }
+    #[inline(always)]
+    fn run<R>(self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: the token proves the features.
+        unsafe { run(f) }
+    }
+    #[inline(always)]
+    fn prefetch<T>(self, p: *const T) {
+        // SAFETY: a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+}
+
+impl Simd<f32> for Avx512 {
+    type V = __m512;
+    type Mask = __mmask16;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    fn first(self, n: usize) -> __mmask16 {
+        debug_assert!(n <= <Self as Simd<f32>>::LANES);
+        ((1u32 << n) - 1) as __mmask16
+    }
+    #[inline(always)]
+    unsafe fn load_masked(self, p: *const f32, mask: __mmask16) -> __m512 {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_maskz_loadu_ps(mask, p) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f32, mask: __mmask16, v: __m512) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_mask_storeu_ps(p, mask, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn lt(self, a: __m512, b: __m512) -> __mmask16 {
+        // SAFETY: the token.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_mask_blend_ps(mask, no, yes) }
+    }
+}
+
+impl Simd<f64> for Avx512 {
+    type V = __m512d;
+    type Mask = __mmask8;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn splat(self, x: f64) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_set1_pd(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f64) -> __m512d {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_loadu_pd(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f64, v: __m512d) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_storeu_pd(p, v) }
+    }
+    #[inline(always)]
+    fn first(self, n: usize) -> __mmask8 {
+        debug_assert!(n <= <Self as Simd<f64>>::LANES);
+        ((1u32 << n) - 1) as __mmask8
+    }
+    #[inline(always)]
+    unsafe fn load_masked(self, p: *const f64, mask: __mmask8) -> __m512d {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_maskz_loadu_pd(mask, p) }
+    }
+    #[inline(always)]
+    unsafe fn store_masked(self, p: *mut f64, mask: __mmask8, v: __m512d) {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_mask_storeu_pd(p, mask, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_add_pd(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_sub_pd(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_mul_pd(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_div_pd(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_sqrt_pd(a) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512d, b: __m512d, c: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_fmadd_pd(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_max_pd(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512d, b: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_min_pd(a, b) }
+    }
+    #[inline(always)]
+    fn lt(self, a: __m512d, b: __m512d) -> __mmask8 {
+        // SAFETY: the token.
+        unsafe { _mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __mmask8, yes: __m512d, no: __m512d) -> __m512d {
+        // SAFETY: the token.
+        unsafe { _mm512_mask_blend_pd(mask, no, yes) }
+    }
+}
+
+impl SimdF32 for Avx512 {
+    type I = __m512i;
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn to_bits(self, v: __m512) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_castps_si512(v) }
+    }
+    #[inline(always)]
+    fn from_bits(self, v: __m512i) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_castsi512_ps(v) }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn sub_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn shl<const N: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    fn sar<const N: i32>(self, a: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_sra_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    fn convert_i32(self, a: __m512i) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> __m512 {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()))) }
+    }
+}
+
+pub(crate) static ROW: Backend = Backend {
+    name: "avx512",
+    about: "AVX-512 F, BW, DQ, VL",
+    supported: Avx512::detect,
+    bits_match: true,
+    f32: Kernel {
+        lanes: 16,
+        mr: 12,
+        nr: 32,
+        tiles: &[
+            tile::tiles8::<Avx512, f32, 1>(),
+            tile::tiles8::<Avx512, f32, 2>(),
+            tile::tiles4::<Avx512, f32, 3>(),
+            tile::tiles4::<Avx512, f32, 4>(),
+            tile::tiles2::<Avx512, f32, 5>(),
+            tile::tiles2::<Avx512, f32, 6>(),
+            tile::tiles2::<Avx512, f32, 7>(),
+            tile::tiles2::<Avx512, f32, 8>(),
+            tile::tiles2::<Avx512, f32, 9>(),
+            tile::tiles2::<Avx512, f32, 10>(),
+            tile::tiles2::<Avx512, f32, 11>(),
+            tile::tiles2::<Avx512, f32, 12>(),
+        ],
+        pack: pack::<Avx512, f32>,
+        finish: finish::<Avx512, f32>,
+        blocking: Blocking { mc: 480, kc: 256, nc: 4096 },
+        pack_b_from: 96,
+        pack_b_area: 16_384,
+        pack_a_from: 256,
+        pack_a_area: 65_536,
+        work_per_thread: 200_000,
+    },
+    f64: Kernel {
+        lanes: 8,
+        mr: 12,
+        nr: 16,
+        tiles: &[
+            tile::tiles8::<Avx512, f64, 1>(),
+            tile::tiles8::<Avx512, f64, 2>(),
+            tile::tiles4::<Avx512, f64, 3>(),
+            tile::tiles4::<Avx512, f64, 4>(),
+            tile::tiles2::<Avx512, f64, 5>(),
+            tile::tiles2::<Avx512, f64, 6>(),
+            tile::tiles2::<Avx512, f64, 7>(),
+            tile::tiles2::<Avx512, f64, 8>(),
+            tile::tiles2::<Avx512, f64, 9>(),
+            tile::tiles2::<Avx512, f64, 10>(),
+            tile::tiles2::<Avx512, f64, 11>(),
+            tile::tiles2::<Avx512, f64, 12>(),
+        ],
+        pack: pack::<Avx512, f64>,
+        finish: finish::<Avx512, f64>,
+        blocking: Blocking { mc: 240, kc: 256, nc: 4096 },
+        pack_b_from: 96,
+        pack_b_area: 16_384,
+        pack_a_from: 256,
+        pack_a_area: 65_536,
+        work_per_thread: 200_000,
+    },
+    math: math::<Avx512>(),
+};

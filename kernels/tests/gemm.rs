@@ -1,0 +1,428 @@
+//! The product against its definition, on bits: every supported row of the table, every route.
+
+use kernels::reference::{Entry, definition};
+use kernels::{Activation, Backend, Blocking, CHUNK, Element, Gemm, MatMut, MatRef, Par, Serial, Team};
+
+/// Element types as the tests need them.
+trait Number: Element + std::fmt::Debug {
+    fn from_f64(x: f64) -> Self;
+    /// Equal in every bit, or both NaN: which NaN is left open.
+    fn same(self, other: Self) -> bool;
+}
+impl Number for f32 {
+    fn from_f64(x: f64) -> Self {
+        x as f32
+    }
+    fn same(self, other: Self) -> bool {
+        self.to_bits() == other.to_bits() || (self.is_nan() && other.is_nan())
+    }
+}
+impl Number for f64 {
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+    fn same(self, other: Self) -> bool {
+        self.to_bits() == other.to_bits() || (self.is_nan() && other.is_nan())
+    }
+}
+
+/// Seeded numbers in [-1, 1) with full significands (splitmix64).
+fn numbers<T: Number>(seed: u64, len: usize) -> Vec<T> {
+    let mut state = seed;
+    let next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        T::from_f64(((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// How a matrix lies in memory. Places between its elements hold NaN, which must neither be used nor overwritten.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Layout {
+    RowMajor,
+    ColMajor,
+    /// Row-major with a gap after each row, at an odd offset.
+    Sub,
+    /// Two elements apart, both ways.
+    Sparse,
+    /// Row-major, backwards in both directions.
+    Reversed,
+}
+
+const LAYOUTS: [Layout; 5] = [Layout::RowMajor, Layout::ColMajor, Layout::Sub, Layout::Sparse, Layout::Reversed];
+
+/// A matrix in a buffer with guards.
+struct Matrix<T> {
+    data: Vec<T>,
+    rows: usize,
+    cols: usize,
+    base: usize,
+    row: isize,
+    col: isize,
+}
+
+const GUARD: usize = 3;
+
+impl<T: Number> Matrix<T> {
+    fn new(layout: Layout, rows: usize, cols: usize, values: &[T]) -> Self {
+        let (r, c) = (rows as isize, cols as isize);
+        let (base, row, col) = match layout {
+            Layout::RowMajor => (0, c, 1),
+            Layout::ColMajor => (0, 1, r),
+            Layout::Sub => (1, c + 5, 1),
+            Layout::Sparse => (0, 2 * c + 1, 2),
+            Layout::Reversed => ((r * c - 1).max(0), -c, -1),
+        };
+        let base = base as usize + GUARD;
+        let far = |n: usize, stride: isize| (n.max(1) - 1) * stride.max(0) as usize;
+        let nan = T::from_f64(f64::NAN);
+        let mut x =
+            Self { data: vec![nan; base + far(rows, row) + far(cols, col) + 1 + GUARD], rows, cols, base, row, col };
+        for i in 0..rows {
+            for j in 0..cols {
+                let at = x.at(i, j);
+                x.data[at] = values[i * cols + j];
+            }
+        }
+        x
+    }
+
+    fn at(&self, i: usize, j: usize) -> usize {
+        (self.base as isize + i as isize * self.row + j as isize * self.col) as usize
+    }
+
+    fn view(&self) -> MatRef<'_, T> {
+        // SAFETY: `new` made room for every element, and the base is element (0, 0).
+        unsafe { MatRef::from_raw(self.data.as_ptr().add(self.base), self.rows, self.cols, self.row, self.col) }
+    }
+
+    fn view_mut(&mut self) -> MatMut<'_, T> {
+        // SAFETY: as above; in every layout each element has a place of its own.
+        unsafe { MatMut::from_raw(self.data.as_mut_ptr().add(self.base), self.rows, self.cols, self.row, self.col) }
+    }
+
+    /// The elements, row by row, after a check that everything around them is untouched.
+    fn values(&self, what: &str) -> Vec<T> {
+        let mut seen = vec![false; self.data.len()];
+        let mut values = Vec::new();
+        for i in 0..self.rows {
+            for j in 0..self.cols {
+                seen[self.at(i, j)] = true;
+                values.push(self.data[self.at(i, j)]);
+            }
+        }
+        let nan = T::from_f64(f64::NAN);
+        let hurt = seen.iter().zip(&self.data).position(|(seen, x)| !seen && !x.same(nan));
+        assert_eq!(hurt, None, "{what}: wrote between the elements");
+        values
+    }
+}
+
+/// One product: what is computed, but not how.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    size: (usize, usize, usize),
+    layouts: (Layout, Layout, Layout),
+    alpha: f64,
+    beta: f64,
+    bias: Along,
+    relu: bool,
+}
+
+/// Where a bias lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Along {
+    None,
+    Columns,
+    Rows,
+}
+const ALONG: [Along; 3] = [Along::None, Along::Columns, Along::Rows];
+
+impl Case {
+    fn plain(m: usize, k: usize, n: usize) -> Self {
+        let row = Layout::RowMajor;
+        let layouts = (row, row, row);
+        Self { size: (m, k, n), layouts, alpha: 1.0, beta: 0.0, bias: Along::None, relu: false }
+    }
+
+    /// Runs the case with the given settings, and compares every element with the definition.
+    fn check<T: Number>(&self, backends: &[&'static Backend], ways: &[(Option<Blocking>, &dyn Par)]) {
+        let (m, k, n) = self.size;
+        let (a, b, c) = (numbers(1, m * k), numbers(2, k * n), numbers(3, m * n));
+        let bias: Vec<T> = match self.bias {
+            Along::None => vec![],
+            Along::Columns => numbers(4, n),
+            Along::Rows => numbers(4, m),
+        };
+        let (alpha, beta) = (T::from_f64(self.alpha), T::from_f64(self.beta));
+        let activation = if self.relu { Activation::Relu } else { Activation::Identity };
+        // At beta 0 the old C must not be read: it holds NaN.
+        let c: Vec<T> = if self.beta == 0.0 { vec![T::from_f64(f64::NAN); m * n] } else { c };
+
+        let mut want = Vec::new();
+        for i in 0..m {
+            for j in 0..n {
+                let column: Vec<T> = (0..k).map(|p| b[p * n + j]).collect();
+                want.push(definition(&Entry {
+                    a: &a[i * k..][..k],
+                    b: &column,
+                    c: c[i * n + j],
+                    alpha,
+                    beta,
+                    bias: bias.get(if self.bias == Along::Rows { i } else { j }).copied(),
+                    activation,
+                }));
+            }
+        }
+        let (a, b) = (Matrix::new(self.layouts.0, m, k, &a), Matrix::new(self.layouts.1, k, n, &b));
+        for &backend in backends {
+            for &(blocking, par) in ways {
+                let mut c = Matrix::new(self.layouts.2, m, n, &c);
+                let mut call = Gemm::new().alpha(alpha).beta(beta).activation(activation).backend(backend).par(par);
+                match self.bias {
+                    Along::None => {}
+                    Along::Columns => call = call.bias(&bias),
+                    Along::Rows => call = call.row_bias(&bias),
+                }
+                if let Some(blocking) = blocking {
+                    call = call.blocking(blocking);
+                }
+                call.run(a.view(), b.view(), c.view_mut()).unwrap();
+                let what = format!("{backend:?} {self:?} {blocking:?} {} threads", par.threads());
+                let got = c.values(&what);
+                let wrong = got.iter().zip(&want).position(|(g, w)| !g.same(*w));
+                if let Some(at) = wrong {
+                    panic!("{what}: ({}, {}) is {:?}, not {:?}", at / n, at % n, got[at], want[at]);
+                }
+            }
+        }
+    }
+}
+
+/// The rows that promise the same bits.
+fn backends() -> Vec<&'static Backend> {
+    Backend::supported().filter(|b| b.bits_match()).collect()
+}
+
+const TINY: Blocking = Blocking { mc: 1, kc: 1, nc: 1 };
+const SMALL: Blocking = Blocking { mc: 30, kc: 2 * CHUNK, nc: 70 };
+const WAYS: [(Option<Blocking>, &dyn Par); 3] = [(None, &Serial), (Some(TINY), &Serial), (Some(SMALL), &Serial)];
+
+#[test]
+fn sizes_around_every_tile_edge() {
+    let edges = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 31, 32, 33, 49];
+    for m in edges {
+        for n in edges {
+            Case::plain(m, 5, n).check::<f32>(&backends(), &WAYS);
+            Case::plain(m, 5, n).check::<f64>(&backends(), &WAYS);
+        }
+    }
+    for n in [63, 64, 65, 95, 127, 128, 129, 257] {
+        for m in [1, 2, 3, 4, 14] {
+            Case::plain(m, 7, n).check::<f32>(&backends(), &WAYS);
+            Case::plain(m, 7, n).check::<f64>(&backends(), &WAYS);
+        }
+    }
+}
+
+#[test]
+fn depths_around_the_chunk() {
+    for k in [0, 1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 5 * CHUNK + 3] {
+        for (m, n) in [(1, 1), (5, 40), (14, 33), (40, 3), (61, 75)] {
+            for (alpha, beta) in [(1.0, 0.0), (0.5, -1.0)] {
+                let case = Case { alpha, beta, bias: Along::Columns, relu: true, ..Case::plain(m, k, n) };
+                case.check::<f32>(&backends(), &WAYS);
+                case.check::<f64>(&backends(), &WAYS);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_layout_of_every_operand() {
+    for la in LAYOUTS {
+        for lb in LAYOUTS {
+            for lc in LAYOUTS {
+                for (m, k, n) in [(7, 9, 21), (13, CHUNK + 2, 34), (1, 40, 50), (50, 40, 1)] {
+                    let case = Case { layouts: (la, lb, lc), beta: 1.0, bias: Along::Columns, ..Case::plain(m, k, n) };
+                    case.check::<f32>(&backends(), &WAYS);
+                    case.check::<f64>(&backends(), &WAYS[..1]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn factors_and_epilogues() {
+    for alpha in [0.0, 1.0, -1.0, 0.5] {
+        for beta in [0.0, 1.0, -1.0, 0.5] {
+            for (bias, relu) in ALONG.into_iter().flat_map(|bias| [(bias, false), (bias, true)]) {
+                for layout in [Layout::RowMajor, Layout::ColMajor, Layout::Sparse] {
+                    let layouts = (Layout::RowMajor, Layout::RowMajor, layout);
+                    let size = (13, CHUNK + 1, 35);
+                    let case = Case { size, layouts, alpha, beta, bias, relu };
+                    case.check::<f32>(&backends(), &WAYS);
+                    case.check::<f64>(&backends(), &WAYS[..1]);
+                    Case { size: (13, 0, 35), ..case }.check::<f32>(&backends(), &WAYS);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads() {
+    let teams = [1, 2, 3, 7].map(Team::new);
+    let ways: Vec<(Option<Blocking>, &dyn Par)> =
+        teams.iter().flat_map(|t| [(None, t as &dyn Par), (Some(SMALL), t as &dyn Par)]).collect();
+    // Large enough to be shared out, in both directions, with odd edges.
+    for (m, k, n) in [(150, 300, 170), (9, 700, 1000), (1100, 520, 7), (1, 2000, 1500)] {
+        let case = Case { beta: 0.5, bias: Along::Rows, relu: true, ..Case::plain(m, k, n) };
+        case.check::<f32>(&backends()[..1], &ways);
+        let t = Layout::ColMajor;
+        Case { layouts: (t, t, t), ..case }.check::<f32>(&backends()[..1], &ways);
+        case.check::<f64>(&backends()[..1], &ways);
+    }
+}
+
+#[test]
+fn large_enough_for_every_loop_with_the_default_blocks() {
+    for (m, k, n) in [(500, 520, 300), (300, 1100, 130)] {
+        Case::plain(m, k, n).check::<f32>(&backends(), &WAYS[..1]);
+        let layouts = (Layout::ColMajor, Layout::ColMajor, Layout::RowMajor);
+        Case { layouts, ..Case::plain(m, k, n) }.check::<f32>(&backends(), &WAYS[..1]);
+    }
+}
+
+/// What a product gives for NaN, infinities, signed zeros and subnormals is what the definition gives.
+#[test]
+fn special_values() {
+    let inf = f32::INFINITY;
+    let tiny = f32::from_bits(3);
+    for backend in backends() {
+        for (rows, cols) in [(1, 1), (3, 17), (12, 32), (13, 33), (40, 70)] {
+            for blocking in [None, Some(TINY)] {
+                for (x, y) in
+                    [(0.0, f32::NAN), (0.0, inf), (inf, -inf), (1.0, tiny), (-0.0, 1.0), (tiny, 0.5), (inf, inf)]
+                {
+                    for (alpha, beta, old) in [(1.0, 0.0, f32::NAN), (0.0, 1.0, y), (1.0, 1.0, -inf), (-1.0, 0.0, 1.0)]
+                    {
+                        for activation in [Activation::Identity, Activation::Relu] {
+                            let (a, b) = (vec![x; rows * 2], vec![y; 2 * cols]);
+                            let mut c = vec![old; rows * cols];
+                            let mut call = Gemm::new().alpha(alpha).beta(beta).activation(activation).backend(backend);
+                            if let Some(blocking) = blocking {
+                                call = call.blocking(blocking);
+                            }
+                            let (a, b) = (MatRef::new(&a, rows, 2).unwrap(), MatRef::new(&b, 2, cols).unwrap());
+                            call.run(a, b, MatMut::new(&mut c, rows, cols).unwrap()).unwrap();
+                            let (a, b) = (&[x, x], &[y, y]);
+                            let want = definition(&Entry { a, b, c: old, alpha, beta, bias: None, activation });
+                            assert!(c.iter().all(|c| c.same(want)), "{backend:?} {x} {y} {old}: {} not {want}", c[0]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The row for CPUs without FMA has bits of its own, but the same meaning.
+#[test]
+fn plain_is_close() {
+    let plain = Backend::by_name("plain").unwrap();
+    let (m, k, n) = (13, 600, 37);
+    let (a, b) = (numbers::<f32>(1, m * k), numbers::<f32>(2, k * n));
+    let (a, b) = (MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, k, n).unwrap());
+    let (want, scale) = kernels::reference::gemm_f64(a, b);
+    let mut first = None;
+    for (blocking, par) in [(None, 1), (Some(TINY), 1), (Some(SMALL), 3)] {
+        let mut c = vec![f32::NAN; m * n];
+        let team = Team::new(par);
+        let mut call = Gemm::new().backend(plain).par(&team);
+        if let Some(blocking) = blocking {
+            call = call.blocking(blocking);
+        }
+        call.run(a, b, MatMut::new(&mut c, m, n).unwrap()).unwrap();
+        for ((got, want), scale) in c.iter().zip(&want).zip(&scale) {
+            assert!((f64::from(*got) - want).abs() <= scale * 64.0 * f64::from(f32::EPSILON));
+        }
+        let bits: Vec<u32> = c.iter().map(|x| x.to_bits()).collect();
+        assert_eq!(*first.get_or_insert(bits.clone()), bits, "its own bits do not move either");
+    }
+}
+
+/// A row of a product is the same alone, in any sub-matrix, at any place.
+#[test]
+fn rows_do_not_depend_on_their_company() {
+    let (m, k, n) = (41, 300, 77);
+    let (a, b) = (numbers::<f32>(1, m * k), numbers::<f32>(2, k * n));
+    let (av, bv) = (MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, k, n).unwrap());
+    let mut c = vec![0.0; m * n];
+    kernels::gemm(av, bv, MatMut::new(&mut c, m, n).unwrap()).unwrap();
+    for (rows, cols) in [(5..6, 0..n), (40..41, 3..4), (2..39, 16..77), (0..12, 1..33)] {
+        let (sa, sb) = (av.sub(rows.clone(), 0..k).unwrap(), bv.sub(0..k, cols.clone()).unwrap());
+        let mut part = vec![0.0; rows.len() * cols.len()];
+        kernels::gemm(sa, sb, MatMut::new(&mut part, rows.len(), cols.len()).unwrap()).unwrap();
+        for (i, row) in rows.clone().enumerate() {
+            for (j, col) in cols.clone().enumerate() {
+                assert!(part[i * cols.len() + j].same(c[row * n + col]));
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_shapes_are_errors_that_name_the_sizes() {
+    let x = [1.0f32; 12];
+    let mut c = [7.0f32; 6];
+    let a = MatRef::new(&x[..6], 2, 3).unwrap();
+    let b = MatRef::new(&x, 4, 3).unwrap();
+    let error = kernels::gemm(a, b, MatMut::new(&mut c, 2, 3).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "B is 4x3, but the other operands need 3x3");
+    let b = MatRef::new(&x, 3, 4).unwrap();
+    let error = kernels::gemm(a, b, MatMut::new(&mut c, 2, 3).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "C is 2x3, but the other operands need 2x4");
+    let b = MatRef::new(&x[..9], 3, 3).unwrap();
+    let call = Gemm::new().bias(&x[..2]);
+    let error = call.run(a, b, MatMut::new(&mut c, 2, 3).unwrap()).unwrap_err();
+    assert_eq!(error.to_string(), "the bias of the columns has length 2, but the other operands need 3");
+    assert_eq!(c, [7.0; 6], "a refused call writes nothing");
+}
+
+#[test]
+fn explain_names_the_choice() {
+    let text = Gemm::<f32>::new().explain(32, 784, 128).unwrap().to_string();
+    let name = Backend::active().unwrap().name();
+    assert!(text.contains(name) && text.contains("32x784 times 784x128"), "{text}");
+}
+
+mod random {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
+
+        #[test]
+        fn products_match_the_definition(
+            (m, k, n) in (0usize..70, 0usize..600, 0usize..90),
+            (la, lb, lc) in (0usize..5, 0usize..5, 0usize..5),
+            alpha in prop::sample::select(vec![0.0, 1.0, -1.0, 0.5]),
+            beta in prop::sample::select(vec![0.0, 1.0, -1.0, 0.5]),
+            bias in prop::sample::select(ALONG.to_vec()),
+            relu: bool,
+            (mc, kc, nc) in (1usize..50, 1usize..600, 1usize..100),
+        ) {
+            let layouts = (LAYOUTS[la], LAYOUTS[lb], LAYOUTS[lc]);
+            let case = Case { size: (m, k, n), layouts, alpha, beta, bias, relu };
+            let blocking = Blocking { mc, kc, nc };
+            case.check::<f32>(&backends(), &[(None, &Serial), (Some(blocking), &Serial)]);
+            case.check::<f64>(&backends(), &[(None, &Serial), (Some(blocking), &Serial)]);
+        }
+    }
+}
