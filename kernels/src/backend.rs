@@ -47,6 +47,19 @@ pub struct Kernel<T: 'static> {
     pub(crate) work_per_thread: usize,
 }
 
+impl<T> Kernel<T> {
+    /// Columns of the widest tile for a problem of `m` rows.
+    #[inline]
+    pub(crate) fn width(&self, m: usize) -> usize {
+        match m {
+            // The tiles of part of it can be lower, and then no narrower.
+            0 => self.lanes,
+            _ if m >= self.mr => self.nr,
+            _ => self.tiles[m - 1].masked.len() * self.lanes,
+        }
+    }
+}
+
 /// The environment variable that pins a row.
 pub(crate) const PIN: &str = "KERNELS_ISA";
 

@@ -3,14 +3,11 @@
 use crate::simd::SimdF32;
 use std::hint::black_box;
 
-/// Chains at a time: enough to hide the latency of two FMA units, few enough for 16 registers.
-const CHAINS: usize = 12;
-
 /// Runs `iterations` rounds of `CHAINS` vector FMAs and tells how many floating-point operations those were.
 ///
 /// # Safety
 /// The row that `S` belongs to is supported by this CPU.
-pub(crate) unsafe fn fma_loop<S: SimdF32>(iterations: u64) -> u64 {
+pub(crate) unsafe fn fma_loop<S: SimdF32, const CHAINS: usize>(iterations: u64) -> u64 {
     // SAFETY: the caller's promise.
     let s = unsafe { S::assume() };
     s.run(

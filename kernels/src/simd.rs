@@ -73,6 +73,9 @@ pub(crate) trait Simd<T>: Isa {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lanes where `a < b`; none where either is NaN.
     fn lt(self, a: Self::V, b: Self::V) -> Self::Mask;
+    /// Transposes 2 x 2 blocks of `D` lanes, `D` a power of two below `LANES`: with a = a0 a1 a2 .. in such blocks it is
+    /// (a0 b0 a2 b2 .., a1 b1 a3 b3 ..).
+    fn trn<const D: usize>(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// `yes` in the lanes of the mask, `no` in the others.
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V;
 }
@@ -86,7 +89,7 @@ pub(crate) trait SimdF32: Simd<f32> {
     /// The bits of each lane.
     fn to_bits(self, v: Self::V) -> Self::I;
     /// The floats with these bits.
-    fn from_bits(self, v: Self::I) -> Self::V;
+    fn with_bits(self, v: Self::I) -> Self::V;
     /// Wrapping sum.
     fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
     /// Wrapping difference.

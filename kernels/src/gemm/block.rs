@@ -30,6 +30,8 @@ pub(crate) struct Block<T> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
+    /// Columns of a panel of B, as wide as the tiles of this height are at most.
+    pub nr: usize,
     pub a: Operand<T>,
     /// Its columns are adjacent, packed or not.
     pub b: Operand<T>,
@@ -43,9 +45,11 @@ pub(crate) struct Block<T> {
 }
 
 /// Cuts `total` into the fewest parts of at most `most`, as equal as they can be: their starts and lengths.
+#[inline(always)]
 pub(crate) fn split(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let parts = total.div_ceil(most);
-    let (len, longer) = if parts == 0 { (0, 0) } else { (total / parts, total % parts) };
+    // Divisions take as long as a small tile: none where there is one part.
+    let parts = if total <= most { usize::from(total > 0) } else { total.div_ceil(most) };
+    let (len, longer) = if parts <= 1 { (total, 0) } else { (total / parts, total % parts) };
     (0..parts).map(move |i| (i * len + i.min(longer), len + usize::from(i < longer)))
 }
 
@@ -59,20 +63,15 @@ pub(crate) const TILE_MAX: usize = 512;
 /// - The operands are readable, C is writable (and, unless `beta` is 0, readable) at all the places that the block
 ///   names; the epilogue's vectors reach as far as the block.
 pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Block<T>) {
-    let lanes = kernel.lanes;
-    let tallest = x.m.div_ceil(x.m.div_ceil(kernel.mr).max(1));
-    let nv = match x.b {
-        Operand::Packed { .. } => kernel.nr / lanes,
-        Operand::Strided { .. } => kernel.tiles[tallest - 1].masked.len(),
-    };
-    for j in (0..x.n).step_by(nv * lanes) {
-        let cols = (x.n - j).min(nv * lanes);
-        let vectors = cols.div_ceil(lanes);
-        let (b, _, b_row) = x.b.panel(j, vectors * lanes);
+    let log = kernel.lanes.trailing_zeros();
+    for j in (0..x.n).step_by(x.nr) {
+        let cols = (x.n - j).min(x.nr);
+        let vectors = (cols + kernel.lanes - 1) >> log;
+        let (b, _, b_row) = x.b.panel(j, vectors << log);
         for (i, rows) in split(x.m, kernel.mr) {
             let (a, a_row, a_col) = x.a.panel(i, rows);
             let tiles = &kernel.tiles[rows - 1];
-            let tile_fn = if cols == tiles.masked.len() * lanes { tiles.full } else { tiles.masked[vectors - 1] };
+            let tile_fn = if cols == tiles.masked.len() << log { tiles.full } else { tiles.masked[vectors - 1] };
             let c = x.c.wrapping_offset(i as isize * x.c_row + j as isize * x.c_col);
             let mut tile = Tile {
                 a,
@@ -83,7 +82,7 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Block<T>) {
                 c,
                 c_row: x.c_row,
                 k: x.k,
-                last: cols - (vectors - 1) * lanes,
+                last: cols - ((vectors - 1) << log),
                 alpha: x.alpha,
                 beta: x.beta,
             };

@@ -81,33 +81,35 @@ impl<T: Float> Problem<T> {
 /// How a problem is to be computed; every choice gives the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// Computed as C' = B' A', because the columns of C are not adjacent but its rows are.
+    /// Computed as C' = B' A'.
     pub transposed: bool,
     pub pack_a: bool,
     pub pack_b: bool,
+    /// Meant for the packed operands: without one there is one block.
     pub blocking: Blocking,
     /// Parts along m and n, one job each.
     pub jobs: (usize, usize),
 }
 
 /// Chooses the route.
+#[inline]
 pub(crate) fn route<T: Float>(
     kernel: &Kernel<T>,
     x: &Problem<T>,
     blocking: Option<Blocking>,
     threads: usize,
 ) -> (Problem<T>, Route) {
-    let transposed = x.c.col != 1 && x.c.row == 1;
+    // A vector of C is made of adjacent columns. A single column is better seen as a row.
+    let transposed = x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
     let x = if transposed { x.t() } else { *x };
-    let forced = blocking.is_some();
-    let blocking = blocking.unwrap_or(kernel.blocking).fit(kernel.mr, kernel.nr);
-    let jobs = jobs(kernel, &x, threads);
-    let (m, n) = (x.m.div_ceil(jobs.0), x.n.div_ceil(jobs.1));
+    let jobs = if threads > 1 { jobs(kernel, &x, threads) } else { (1, 1) };
+    let (m, n) = if jobs == (1, 1) { (x.m, x.n) } else { (x.m.div_ceil(jobs.0), x.n.div_ceil(jobs.1)) };
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where it is read
     // often enough to earn the copy.
+    let forced = blocking.is_some();
     let pack_b = x.b.col != 1 || forced || (m > kernel.pack_b_from && x.k * n > kernel.pack_b_area);
     let pack_a = forced || (n > kernel.pack_a_from && m * x.k > kernel.pack_a_area);
-    (x, Route { transposed, pack_a, pack_b, blocking, jobs })
+    (x, Route { transposed, pack_a, pack_b, blocking: blocking.unwrap_or(kernel.blocking), jobs })
 }
 
 /// Parts along m and n: as many as pay for the hand-off, tiles kept whole.
@@ -171,12 +173,14 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
         // SAFETY: the caller's promise.
         return unsafe { scale(kernel, x) };
     }
+    let nr = kernel.width(x.m);
     let a = Operand::Strided { ptr: x.a.ptr.cast_const(), line: x.a.row, depth: x.a.col };
     let b = Operand::Strided { ptr: x.b.ptr.cast_const(), line: x.b.col, depth: x.b.row };
     let whole = Block {
         m: x.m,
         n: x.n,
         k: x.k,
+        nr,
         a,
         b,
         c: x.c.ptr,
@@ -190,12 +194,12 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
         // SAFETY: the caller's promise; B's columns are adjacent, or the route would pack it.
         return unsafe { block::run(kernel, &whole) };
     }
-    let Blocking { mc, kc, nc } = route.blocking;
+    let Blocking { mc, kc, nc } = route.blocking.fit(kernel.mr, nr);
     let (mc, kc, nc) = (mc.min(x.m), kc.min(x.k), nc.min(x.n));
     let room_a = if route.pack_a { (mc * kc).next_multiple_of(workspace::ALIGN) } else { 0 };
-    let room_b = if route.pack_b { kc * nc.next_multiple_of(kernel.nr) } else { 0 };
+    let room_b = if route.pack_b { kc * nc.next_multiple_of(kernel.lanes) } else { 0 };
     workspace::with(room_a + room_b, |space: *mut T| {
-        for (j, n) in split_at(x.n, nc, kernel.nr) {
+        for (j, n) in split_at(x.n, nc, nr) {
             for p in (0..x.k).step_by(kc) {
                 let k = kc.min(x.k - p);
                 let last = p + k == x.k;
@@ -204,7 +208,7 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
                 let b = Matrix { row: b_at.col, col: b_at.row, ..b_at };
                 let b = if route.pack_b {
                     // SAFETY: k columns of n lines of B; the space holds them, each panel rounded up to vectors.
-                    unsafe { pack(kernel, b, n, k, space.wrapping_add(room_a), Panels::Fixed(kernel.nr)) }
+                    unsafe { pack(kernel, b, n, k, space.wrapping_add(room_a), Panels::Fixed(nr)) }
                 } else {
                     Operand::Strided { ptr: b.ptr.cast_const(), line: b.row, depth: b.col }
                 };

@@ -69,14 +69,27 @@ pub(crate) type FinishFn<T> = unsafe fn(&Finish<T>);
 pub(crate) unsafe fn finish<S: Simd<T>, T: Float>(x: &Finish<T>) {
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
-    let zero = s.splat(T::ZERO);
     s.run(
         #[inline(always)]
-        || match x.epilogue.activation {
-            // SAFETY (each arm): the caller's promise.
-            Activation::Identity => unsafe { each(s, x, |v| v) },
+        || {
+            let zero = s.splat(T::ZERO);
             // SAFETY: the caller's promise.
-            Activation::Relu => unsafe { each(s, x, |v| s.max(zero, v)) },
+            unsafe {
+                match x.epilogue.activation {
+                    Activation::Identity => each(
+                        s,
+                        x,
+                        #[inline(always)]
+                        |v| v,
+                    ),
+                    Activation::Relu => each(
+                        s,
+                        x,
+                        #[inline(always)]
+                        |v| s.max(zero, v),
+                    ),
+                }
+            }
         },
     );
 }

@@ -11,7 +11,7 @@
 //! One packer serves both operands: B is A with its strides swapped.
 
 use super::tile::Float;
-use crate::simd::Simd;
+use crate::simd::{GROUP, Simd};
 
 /// One panel to be packed.
 pub(crate) struct Panel<T> {
@@ -47,12 +47,14 @@ pub(crate) unsafe fn pack<S: Simd<T>, T: Float>(x: &Panel<T>) {
     s.run(
         #[inline(always)]
         || {
-            if x.line == 1 {
-                // SAFETY: the caller's promise; lines are adjacent.
-                unsafe { copy(s, x) }
-            } else {
-                // SAFETY: the caller's promise.
-                unsafe { gather(x) }
+            // SAFETY (each arm): the caller's promise.
+            match (x.line, x.depth) {
+                // SAFETY: as above.
+                (1, _) => unsafe { copy(s, x) },
+                // SAFETY: as above.
+                (_, 1) => unsafe { transpose(s, x) },
+                // SAFETY: as above.
+                _ => unsafe { gather(x) },
             }
         },
     );
@@ -81,7 +83,53 @@ unsafe fn copy<S: Simd<T>, T: Float>(s: S, x: &Panel<T>) {
     }
 }
 
-/// Lines are apart: element by element.
+/// Lines are apart, their elements adjacent: squares of `LANES` by `LANES` are transposed in registers.
+///
+/// # Safety
+/// See [`PackFn`].
+#[inline(always)]
+unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Panel<T>) {
+    for i in (0..x.lines).step_by(S::LANES) {
+        let lines = (x.lines - i).min(S::LANES);
+        let across = s.first(lines);
+        for p in (0..x.k).step_by(S::LANES) {
+            let steps = (x.k - p).min(S::LANES);
+            let along = s.first(steps);
+            let mut square = [s.splat(T::ZERO); GROUP];
+            for (r, row) in square[..S::LANES].iter_mut().enumerate() {
+                if r < lines {
+                    let from = x.from.wrapping_offset((i + r) as isize * x.line).wrapping_add(p);
+                    // SAFETY: `steps` elements of line i + r.
+                    *row = unsafe { s.load_masked(from, along) };
+                }
+            }
+            turn::<S, T, 1>(s, &mut square);
+            turn::<S, T, 2>(s, &mut square);
+            turn::<S, T, 4>(s, &mut square);
+            turn::<S, T, 8>(s, &mut square);
+            for (r, row) in square[..S::LANES].iter().enumerate() {
+                if r < steps {
+                    // SAFETY: the places of `lines` lines in step p + r.
+                    unsafe { s.store_masked(x.to.add((p + r) * x.width + i), across, *row) };
+                }
+            }
+        }
+    }
+}
+
+/// One stage of a transposition: swaps the off-diagonal blocks of each square of 2 D x 2 D.
+#[inline(always)]
+fn turn<S: Simd<T>, T: Float, const D: usize>(s: S, square: &mut [S::V; GROUP]) {
+    if D < S::LANES {
+        for i in 0..S::LANES {
+            if i & D == 0 {
+                (square[i], square[i | D]) = s.trn::<D>(square[i], square[i | D]);
+            }
+        }
+    }
+}
+
+/// Nothing is adjacent: element by element.
 ///
 /// # Safety
 /// See [`PackFn`].

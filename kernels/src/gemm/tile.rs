@@ -16,6 +16,8 @@
 use crate::CHUNK;
 use crate::backend::{Backend, Kernel};
 use crate::simd::Simd;
+use std::array::from_fn;
+use std::hint::black_box;
 use std::ops::{Add, Mul};
 
 /// One call of a micro-kernel. The strides are in elements.
@@ -97,34 +99,61 @@ impl Float for f64 {
     }
 }
 
+impl<T> Tile<T> {
+    /// Row `i` of C.
+    #[inline(always)]
+    fn c_row(&self, i: usize) -> *mut T {
+        self.c.wrapping_offset(i as isize * self.c_row)
+    }
+}
+
+/// Reads and writes the vectors of a row of B or C, of which the last may be masked.
+struct Row<S: Simd<T>, T, const NV: usize, const MASKED: bool> {
+    s: S,
+    mask: S::Mask,
+}
+
+impl<S: Simd<T>, T, const NV: usize, const MASKED: bool> Row<S, T, NV, MASKED> {
+    /// # Safety
+    /// Vector `j` of the row at `p` is readable, as far as it is in use.
+    #[inline(always)]
+    unsafe fn load(&self, p: *const T, j: usize) -> S::V {
+        let p = p.wrapping_add(j * S::LANES);
+        // SAFETY: the caller's promise.
+        unsafe { if MASKED && j == NV - 1 { self.s.load_masked(p, self.mask) } else { self.s.load(p) } }
+    }
+
+    /// # Safety
+    /// Vector `j` of the row at `p` is writable, as far as it is in use.
+    #[inline(always)]
+    unsafe fn store(&self, p: *mut T, j: usize, v: S::V) {
+        let p = p.wrapping_add(j * S::LANES);
+        // SAFETY: the caller's promise.
+        unsafe { if MASKED && j == NV - 1 { self.s.store_masked(p, self.mask, v) } else { self.s.store(p, v) } }
+    }
+}
+
 /// Chunks longer than this give the old C time to arrive before it is needed.
 const PREFETCH_FROM: usize = 64;
 
 /// # Safety
 /// See [`TileFn`].
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "i and j are the indices of the formula, and run over several arrays")]
 unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(s: S, t: &Tile<T>) {
-    let mask = s.first(if MASKED { t.last } else { S::LANES });
-    // SAFETY: the caller vouches for these vectors of a row of B or C.
-    let load = |row: *const T, j: usize| unsafe {
-        let p = row.add(j * S::LANES);
-        if MASKED && j == NV - 1 { s.load_masked(p, mask) } else { s.load(p) }
-    };
-    // SAFETY: as above.
-    let store = |row: *mut T, j: usize, v: S::V| unsafe {
-        let p = row.add(j * S::LANES);
-        if MASKED && j == NV - 1 { s.store_masked(p, mask, v) } else { s.store(p, v) }
-    };
-    let c_row = |i: usize| t.c.wrapping_offset(i as isize * t.c_row);
-
+    let row = Row::<S, T, NV, MASKED> { s, mask: s.first(if MASKED { t.last } else { S::LANES }) };
+    // Row i of A is reached as group[i / 4] + step[i % 4]. Left to itself the compiler makes a chain of MR additions of
+    // it, as long as the multiplications take; what it can't see through it can't chain.
+    let mut group: [*const T; 4] = from_fn(|g| black_box(t.a.wrapping_offset(4 * g as isize * t.a_row)));
+    let step = [0, t.a_row, black_box(2 * t.a_row), black_box(3 * t.a_row)];
     let alpha = s.splat(t.alpha);
-    let (mut a, mut b, mut beta, mut k) = (t.a, t.b, t.beta, t.k);
+    let (mut b, mut beta, mut k) = (t.b, t.beta, t.k);
     loop {
         let chunk = k.min(CHUNK);
         if chunk > PREFETCH_FROM {
             for i in 0..MR {
                 for j in 0..NV {
-                    s.prefetch(c_row(i).wrapping_add(j * S::LANES));
+                    s.prefetch(t.c_row(i).wrapping_add(j * S::LANES));
                 }
             }
         }
@@ -132,30 +161,37 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
         for _ in 0..chunk {
             let mut bv = [s.splat(T::ZERO); NV];
             for j in 0..NV {
-                bv[j] = load(b, j);
+                // SAFETY: vector j of row p of B.
+                bv[j] = unsafe { row.load(b, j) };
             }
             for i in 0..MR {
                 // SAFETY: row i of column p of A.
-                let av = s.splat(unsafe { *a.wrapping_offset(i as isize * t.a_row) });
+                let av = s.splat(unsafe { *group[i / 4].wrapping_offset(step[i % 4]) });
                 for j in 0..NV {
                     acc[i][j] = s.fma(av, bv[j], acc[i][j]);
                 }
             }
-            a = a.wrapping_offset(t.a_col);
+            for a in &mut group[..MR.div_ceil(4)] {
+                *a = a.wrapping_offset(t.a_col);
+            }
             b = b.wrapping_offset(t.b_row);
         }
         if beta == T::ZERO {
             for i in 0..MR {
                 for j in 0..NV {
-                    store(c_row(i), j, s.mul(alpha, acc[i][j]));
+                    // SAFETY: vector j of row i of C.
+                    unsafe { row.store(t.c_row(i), j, s.mul(alpha, acc[i][j])) };
                 }
             }
         } else {
             let beta = s.splat(beta);
             for i in 0..MR {
                 for j in 0..NV {
-                    let old = s.mul(beta, load(c_row(i), j));
-                    store(c_row(i), j, s.fma(alpha, acc[i][j], old));
+                    // SAFETY: vector j of row i of C; beta asks for the old one.
+                    unsafe {
+                        let old = s.mul(beta, row.load(t.c_row(i), j));
+                        row.store(t.c_row(i), j, s.fma(alpha, acc[i][j], old));
+                    }
                 }
             }
         }
@@ -175,7 +211,10 @@ unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MA
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
     // SAFETY: the caller's promise about the operands.
-    s.run(|| unsafe { tile::<S, T, MR, NV, MASKED>(s, t) })
+    s.run(
+        #[inline(always)]
+        || unsafe { tile::<S, T, MR, NV, MASKED>(s, t) },
+    );
 }
 
 /// The micro-kernels of height `MR`, up to two vectors wide.

@@ -130,6 +130,23 @@ impl Simd<f32> for Avx2 {
         unsafe { _mm256_castps_si256(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
     }
     #[inline(always)]
+    fn trn<const D: usize>(self, a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: the token.
+        unsafe {
+            match D {
+                1 => (
+                    _mm256_blend_ps::<0xaa>(a, _mm256_moveldup_ps(b)),
+                    _mm256_blend_ps::<0xaa>(_mm256_movehdup_ps(a), b),
+                ),
+                2 => {
+                    let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
+                    (_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)))
+                }
+                _ => (_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)),
+            }
+        }
+    }
+    #[inline(always)]
     fn select(self, mask: __m256i, yes: __m256, no: __m256) -> __m256 {
         // SAFETY: the token.
         unsafe { _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(mask)) }
@@ -218,6 +235,16 @@ impl Simd<f64> for Avx2 {
         unsafe { _mm256_castpd_si256(_mm256_cmp_pd::<_CMP_LT_OQ>(a, b)) }
     }
     #[inline(always)]
+    fn trn<const D: usize>(self, a: __m256d, b: __m256d) -> (__m256d, __m256d) {
+        // SAFETY: the token.
+        unsafe {
+            match D {
+                1 => (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)),
+                _ => (_mm256_permute2f128_pd::<0x20>(a, b), _mm256_permute2f128_pd::<0x31>(a, b)),
+            }
+        }
+    }
+    #[inline(always)]
     fn select(self, mask: __m256i, yes: __m256d, no: __m256d) -> __m256d {
         // SAFETY: the token.
         unsafe { _mm256_blendv_pd(no, yes, _mm256_castsi256_pd(mask)) }
@@ -238,7 +265,7 @@ impl SimdF32 for Avx2 {
         unsafe { _mm256_castps_si256(v) }
     }
     #[inline(always)]
-    fn from_bits(self, v: __m256i) -> __m256 {
+    fn with_bits(self, v: __m256i) -> __m256 {
         // SAFETY: the token.
         unsafe { _mm256_castsi256_ps(v) }
     }
@@ -321,5 +348,5 @@ pub(crate) static ROW: Backend = Backend {
         pack_a_area: 65_536,
         work_per_thread: 200_000,
     },
-    math: math::<Avx2>(),
+    math: math::<Avx2, 12>(),
 };

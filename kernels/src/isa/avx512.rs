@@ -128,6 +128,24 @@ impl Simd<f32> for Avx512 {
         unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
     }
     #[inline(always)]
+    fn trn<const D: usize>(self, a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: the token.
+        unsafe {
+            match D {
+                1 => (_mm512_mask_moveldup_ps(a, 0xaaaa, b), _mm512_mask_movehdup_ps(b, 0x5555, a)),
+                _ => {
+                    let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+                    let (x, y) = match D {
+                        2 => <Self as Simd<f64>>::trn::<1>(self, a, b),
+                        4 => <Self as Simd<f64>>::trn::<2>(self, a, b),
+                        _ => <Self as Simd<f64>>::trn::<4>(self, a, b),
+                    };
+                    (_mm512_castpd_ps(x), _mm512_castpd_ps(y))
+                }
+            }
+        }
+    }
+    #[inline(always)]
     fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
         // SAFETY: the token.
         unsafe { _mm512_mask_blend_ps(mask, no, yes) }
@@ -215,6 +233,20 @@ impl Simd<f64> for Avx512 {
         unsafe { _mm512_cmp_pd_mask::<_CMP_LT_OQ>(a, b) }
     }
     #[inline(always)]
+    fn trn<const D: usize>(self, a: __m512d, b: __m512d) -> (__m512d, __m512d) {
+        // SAFETY: the token.
+        unsafe {
+            match D {
+                1 => (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b)),
+                2 => (
+                    _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), b),
+                    _mm512_permutex2var_pd(a, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), b),
+                ),
+                _ => (_mm512_shuffle_f64x2::<0x44>(a, b), _mm512_shuffle_f64x2::<0xee>(a, b)),
+            }
+        }
+    }
+    #[inline(always)]
     fn select(self, mask: __mmask8, yes: __m512d, no: __m512d) -> __m512d {
         // SAFETY: the token.
         unsafe { _mm512_mask_blend_pd(mask, no, yes) }
@@ -235,7 +267,7 @@ impl SimdF32 for Avx512 {
         unsafe { _mm512_castps_si512(v) }
     }
     #[inline(always)]
-    fn from_bits(self, v: __m512i) -> __m512 {
+    fn with_bits(self, v: __m512i) -> __m512 {
         // SAFETY: the token.
         unsafe { _mm512_castsi512_ps(v) }
     }
@@ -330,5 +362,5 @@ pub(crate) static ROW: Backend = Backend {
         pack_a_area: 65_536,
         work_per_thread: 200_000,
     },
-    math: math::<Avx512>(),
+    math: math::<Avx512, 12>(),
 };

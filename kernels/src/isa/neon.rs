@@ -150,6 +150,19 @@ impl Simd<f32> for Neon {
         unsafe { vcltq_f32(a, b) }
     }
     #[inline(always)]
+    fn trn<const D: usize>(self, a: float32x4_t, b: float32x4_t) -> (float32x4_t, float32x4_t) {
+        // SAFETY: the token.
+        unsafe {
+            match D {
+                1 => (vtrn1q_f32(a, b), vtrn2q_f32(a, b)),
+                _ => {
+                    let (a, b) = (vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b));
+                    (vreinterpretq_f32_f64(vtrn1q_f64(a, b)), vreinterpretq_f32_f64(vtrn2q_f64(a, b)))
+                }
+            }
+        }
+    }
+    #[inline(always)]
     fn select(self, mask: uint32x4_t, yes: float32x4_t, no: float32x4_t) -> float32x4_t {
         // SAFETY: the token.
         unsafe { vbslq_f32(mask, yes, no) }
@@ -246,6 +259,11 @@ impl Simd<f64> for Neon {
         unsafe { vcltq_f64(a, b) }
     }
     #[inline(always)]
+    fn trn<const D: usize>(self, a: float64x2_t, b: float64x2_t) -> (float64x2_t, float64x2_t) {
+        // SAFETY: the token.
+        unsafe { (vtrn1q_f64(a, b), vtrn2q_f64(a, b)) }
+    }
+    #[inline(always)]
     fn select(self, mask: uint64x2_t, yes: float64x2_t, no: float64x2_t) -> float64x2_t {
         // SAFETY: the token.
         unsafe { vbslq_f64(mask, yes, no) }
@@ -266,7 +284,7 @@ impl SimdF32 for Neon {
         unsafe { vreinterpretq_s32_f32(v) }
     }
     #[inline(always)]
-    fn from_bits(self, v: int32x4_t) -> float32x4_t {
+    fn with_bits(self, v: int32x4_t) -> float32x4_t {
         // SAFETY: the token.
         unsafe { vreinterpretq_f32_s32(v) }
     }
@@ -355,5 +373,5 @@ pub(crate) static ROW: Backend = Backend {
         pack_a_area: 65_536,
         work_per_thread: 200_000,
     },
-    math: math::<Neon>(),
+    math: math::<Neon, 16>(),
 };

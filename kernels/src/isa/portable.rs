@@ -12,7 +12,6 @@ use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
-use std::array::from_fn;
 
 /// The token of the portable rows: there is nothing to prove.
 #[derive(Clone, Copy)]
@@ -51,6 +50,17 @@ impl<const FUSED: bool> Isa for Portable<FUSED> {
     fn prefetch<T>(self, _: *const T) {}
 }
 
+/// `f` of each lane. Closures that the compiler leaves behind as calls would be compiled without FMA, so everything on the
+/// way is inlined.
+#[inline(always)]
+fn lanes<T: Copy + Default, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
+    let mut out = [T::default(); N];
+    for (i, x) in out.iter_mut().enumerate() {
+        *x = f(i);
+    }
+    out
+}
+
 /// Floats in a vector: two SSE registers' worth.
 const F32: usize = 8;
 /// Doubles in a vector.
@@ -77,12 +87,21 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     }
     #[inline(always)]
     fn first(self, n: usize) -> Self::Mask {
-        from_fn(|i| i < n)
+        lanes(
+            #[inline(always)]
+            |i| i < n,
+        )
     }
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f32, mask: Self::Mask) -> Self::V {
-        // SAFETY: only lanes in the mask are read, by the caller's promise readable.
-        from_fn(|i| if mask[i] { unsafe { *p.add(i) } } else { 0.0 })
+        let mut v = [0.0; F32];
+        for i in 0..F32 {
+            if mask[i] {
+                // SAFETY: only lanes in the mask are read, by the caller's promise readable.
+                v[i] = unsafe { *p.add(i) };
+            }
+        }
+        v
     }
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f32, mask: Self::Mask, v: Self::V) {
@@ -95,43 +114,85 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] + b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] + b[i],
+        )
     }
     #[inline(always)]
     fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] - b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] - b[i],
+        )
     }
     #[inline(always)]
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] * b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] * b[i],
+        )
     }
     #[inline(always)]
     fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] / b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] / b[i],
+        )
     }
     #[inline(always)]
     fn sqrt(self, a: Self::V) -> Self::V {
-        from_fn(|i| a[i].sqrt())
+        lanes(
+            #[inline(always)]
+            |i| a[i].sqrt(),
+        )
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        from_fn(|i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
+        lanes(
+            #[inline(always)]
+            |i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] },
+        )
     }
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+        lanes(
+            #[inline(always)]
+            |i| if a[i] > b[i] { a[i] } else { b[i] },
+        )
     }
     #[inline(always)]
     fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+        lanes(
+            #[inline(always)]
+            |i| if a[i] < b[i] { a[i] } else { b[i] },
+        )
     }
     #[inline(always)]
     fn lt(self, a: Self::V, b: Self::V) -> Self::Mask {
-        from_fn(|i| a[i] < b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] < b[i],
+        )
+    }
+    #[inline(always)]
+    fn trn<const D: usize>(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        let low = lanes(
+            #[inline(always)]
+            |i| if i & D == 0 { a[i] } else { b[i ^ D] },
+        );
+        let high = lanes(
+            #[inline(always)]
+            |i| if i & D == 0 { a[i | D] } else { b[i] },
+        );
+        (low, high)
     }
     #[inline(always)]
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V {
-        from_fn(|i| if mask[i] { yes[i] } else { no[i] })
+        lanes(
+            #[inline(always)]
+            |i| if mask[i] { yes[i] } else { no[i] },
+        )
     }
 }
 
@@ -156,12 +217,21 @@ impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
     }
     #[inline(always)]
     fn first(self, n: usize) -> Self::Mask {
-        from_fn(|i| i < n)
+        lanes(
+            #[inline(always)]
+            |i| i < n,
+        )
     }
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f64, mask: Self::Mask) -> Self::V {
-        // SAFETY: only lanes in the mask are read, by the caller's promise readable.
-        from_fn(|i| if mask[i] { unsafe { *p.add(i) } } else { 0.0 })
+        let mut v = [0.0; F64];
+        for i in 0..F64 {
+            if mask[i] {
+                // SAFETY: only lanes in the mask are read, by the caller's promise readable.
+                v[i] = unsafe { *p.add(i) };
+            }
+        }
+        v
     }
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f64, mask: Self::Mask, v: Self::V) {
@@ -174,43 +244,85 @@ impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] + b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] + b[i],
+        )
     }
     #[inline(always)]
     fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] - b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] - b[i],
+        )
     }
     #[inline(always)]
     fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] * b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] * b[i],
+        )
     }
     #[inline(always)]
     fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| a[i] / b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] / b[i],
+        )
     }
     #[inline(always)]
     fn sqrt(self, a: Self::V) -> Self::V {
-        from_fn(|i| a[i].sqrt())
+        lanes(
+            #[inline(always)]
+            |i| a[i].sqrt(),
+        )
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        from_fn(|i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
+        lanes(
+            #[inline(always)]
+            |i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] },
+        )
     }
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+        lanes(
+            #[inline(always)]
+            |i| if a[i] > b[i] { a[i] } else { b[i] },
+        )
     }
     #[inline(always)]
     fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+        lanes(
+            #[inline(always)]
+            |i| if a[i] < b[i] { a[i] } else { b[i] },
+        )
     }
     #[inline(always)]
     fn lt(self, a: Self::V, b: Self::V) -> Self::Mask {
-        from_fn(|i| a[i] < b[i])
+        lanes(
+            #[inline(always)]
+            |i| a[i] < b[i],
+        )
+    }
+    #[inline(always)]
+    fn trn<const D: usize>(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        let low = lanes(
+            #[inline(always)]
+            |i| if i & D == 0 { a[i] } else { b[i ^ D] },
+        );
+        let high = lanes(
+            #[inline(always)]
+            |i| if i & D == 0 { a[i | D] } else { b[i] },
+        );
+        (low, high)
     }
     #[inline(always)]
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V {
-        from_fn(|i| if mask[i] { yes[i] } else { no[i] })
+        lanes(
+            #[inline(always)]
+            |i| if mask[i] { yes[i] } else { no[i] },
+        )
     }
 }
 
@@ -223,36 +335,61 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
     }
     #[inline(always)]
     fn to_bits(self, v: Self::V) -> Self::I {
-        v.map(|x| x.to_bits().cast_signed())
+        lanes(
+            #[inline(always)]
+            |i| v[i].to_bits().cast_signed(),
+        )
     }
     #[inline(always)]
-    fn from_bits(self, v: Self::I) -> Self::V {
-        v.map(|x| f32::from_bits(x.cast_unsigned()))
+    fn with_bits(self, v: Self::I) -> Self::V {
+        lanes(
+            #[inline(always)]
+            |i| f32::from_bits(v[i].cast_unsigned()),
+        )
     }
     #[inline(always)]
     fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        from_fn(|i| a[i].wrapping_add(b[i]))
+        lanes(
+            #[inline(always)]
+            |i| a[i].wrapping_add(b[i]),
+        )
     }
     #[inline(always)]
     fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        from_fn(|i| a[i].wrapping_sub(b[i]))
+        lanes(
+            #[inline(always)]
+            |i| a[i].wrapping_sub(b[i]),
+        )
     }
     #[inline(always)]
     fn shl<const N: i32>(self, a: Self::I) -> Self::I {
-        a.map(|x| x << N)
+        lanes(
+            #[inline(always)]
+            |i| a[i] << N,
+        )
     }
     #[inline(always)]
     fn sar<const N: i32>(self, a: Self::I) -> Self::I {
-        a.map(|x| x >> N)
+        lanes(
+            #[inline(always)]
+            |i| a[i] >> N,
+        )
     }
     #[inline(always)]
     fn convert_i32(self, a: Self::I) -> Self::V {
-        a.map(|x| x as f32)
+        lanes(
+            #[inline(always)]
+            |i| a[i] as f32,
+        )
     }
     #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> Self::V {
         // SAFETY: the caller's promise.
-        unsafe { p.cast::<[u8; F32]>().read() }.map(f32::from)
+        let bytes = unsafe { p.cast::<[u8; F32]>().read() };
+        lanes(
+            #[inline(always)]
+            |i| f32::from(bytes[i]),
+        )
     }
 }
 
@@ -299,7 +436,7 @@ pub(crate) static ROW: Backend = Backend {
         pack_a_area: 65_536,
         work_per_thread: 200_000,
     },
-    math: math::<Portable<true>>(),
+    math: math::<Portable<true>, 12>(),
 };
 
 pub(crate) static PLAIN: Backend = Backend {
@@ -345,5 +482,5 @@ pub(crate) static PLAIN: Backend = Backend {
         pack_a_area: 65_536,
         work_per_thread: 200_000,
     },
-    math: math::<Portable<false>>(),
+    math: math::<Portable<false>, 6>(),
 };

@@ -32,9 +32,14 @@ impl Unary for Exp {
         let p = s.add(s.fma(p, s.mul(r, r), r), s.splat(1.0));
         let n = s.sub_i32(s.to_bits(t), s.splat_i32(ROUND.to_bits().cast_signed()));
         let half = s.sar::<1>(n);
-        let power = |n| s.from_bits(s.shl::<23>(s.add_i32(n, s.splat_i32(127))));
-        s.mul(s.mul(p, power(half)), power(s.sub_i32(n, half)))
+        s.mul(s.mul(p, power(s, half)), power(s, s.sub_i32(n, half)))
     }
+}
+
+/// 2^n for n in the normal range.
+#[inline(always)]
+fn power<S: SimdF32>(s: S, n: S::I) -> S::V {
+    s.with_bits(s.shl::<23>(s.add_i32(n, s.splat_i32(127))))
 }
 
 #[cfg(test)]

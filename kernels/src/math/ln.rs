@@ -33,7 +33,7 @@ impl Unary for Ln {
         let scaled = s.select(tiny, s.mul(x, s.splat(8_388_608.0)), x);
         let bits = s.to_bits(scaled);
         let k = s.sar::<23>(s.sub_i32(bits, s.splat_i32(TWO_THIRDS)));
-        let f = s.sub(s.from_bits(s.sub_i32(bits, s.shl::<23>(k))), s.splat(1.0));
+        let f = s.sub(s.with_bits(s.sub_i32(bits, s.shl::<23>(k))), s.splat(1.0));
         let k = s.add(s.convert_i32(k), s.select(tiny, s.splat(-23.0), zero));
         let mut p = s.splat(P[8]);
         for c in P[..8].iter().rev() {

@@ -29,6 +29,9 @@ pub enum Activation {
     Relu,
 }
 
+/// The step, the gradients, the parameters and both moments.
+type AdamFn = unsafe fn(&Adam, &[f32], &mut [f32], &mut [f32], &mut [f32]);
+
 /// The functions of an instruction set. All of them need its row to be supported.
 pub(crate) struct Math {
     exp: unsafe fn(&mut [f32]),
@@ -39,12 +42,12 @@ pub(crate) struct Math {
     softmax: unsafe fn(Rows),
     softmax_cross_entropy: unsafe fn(Rows, &[u32], f32, &mut [f32]),
     column_sums: unsafe fn(MatRef<'_, f32>, &mut [f32]),
-    adam: unsafe fn(&Adam, &[f32], &mut [f32], &mut [f32], &mut [f32]),
+    adam: AdamFn,
     fma_loop: unsafe fn(u64) -> u64,
 }
 
-/// The functions of `S`.
-pub(crate) const fn math<S: SimdF32>() -> Math {
+/// The functions of `S`. `CHAINS` independent FMAs hide the latency of its units and fit its registers.
+pub(crate) const fn math<S: SimdF32, const CHAINS: usize>() -> Math {
     Math {
         exp: slices::unary::<S, exp::Exp>,
         ln: slices::unary::<S, ln::Ln>,
@@ -55,7 +58,7 @@ pub(crate) const fn math<S: SimdF32>() -> Math {
         softmax_cross_entropy: rows::softmax_cross_entropy::<S>,
         column_sums: rows::column_sums::<S>,
         adam: update::adam::<S>,
-        fma_loop: crate::peak::fma_loop::<S>,
+        fma_loop: crate::peak::fma_loop::<S, CHAINS>,
     }
 }
 

@@ -26,19 +26,26 @@ pub(super) unsafe fn backward<S: SimdF32>(y: &[f32], dy: &mut [f32]) {
     // SAFETY: the caller's promise.
     let s = unsafe { S::assume() };
     let (y, dy, len) = (y.as_ptr(), dy.as_mut_ptr(), y.len());
-    slices::run(
-        s,
-        len,
+    s.run(
         #[inline(always)]
-        |i, mask| {
-            // SAFETY: `run` gives places in both slices.
-            unsafe {
-                let (y, dy) = (y.add(i), dy.add(i));
-                match mask {
-                    None => s.store(dy, gate(s, s.load(y), s.load(dy))),
-                    Some(mask) => s.store_masked(dy, mask, gate(s, s.load_masked(y, mask), s.load_masked(dy, mask))),
-                }
-            }
+        || {
+            slices::vectors(
+                s,
+                len,
+                #[inline(always)]
+                |i, mask| {
+                    // SAFETY: `vectors` gives places in both slices.
+                    unsafe {
+                        let (y, dy) = (y.add(i), dy.add(i));
+                        match mask {
+                            None => s.store(dy, gate(s, s.load(y), s.load(dy))),
+                            Some(mask) => {
+                                s.store_masked(dy, mask, gate(s, s.load_masked(y, mask), s.load_masked(dy, mask)))
+                            }
+                        }
+                    }
+                },
+            );
         },
     );
 }

@@ -48,56 +48,78 @@ impl Rows {
     }
 }
 
-/// Folds a row in [`GROUP`] lanes that start at `start`; elements that are not there count as `start`, too. `vector` and
-/// `scalar` are the same function.
+/// Folds a row in [`GROUP`] lanes that start at `start`; elements that are not there count as `start`, too. The result
+/// is in every lane.
 #[inline(always)]
-fn fold<S: SimdF32>(
-    s: S,
-    x: &[f32],
-    start: f32,
-    vector: impl Fn(S::V, S::V) -> S::V,
-    scalar: impl Fn(f32, f32) -> f32,
-) -> f32 {
+fn fold<S: SimdF32>(s: S, x: &[f32], start: f32, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
+    const { assert!(GROUP / S::LANES <= 4) };
     let pad = s.splat(start);
-    let mut lanes = [pad; GROUP];
-    let used = GROUP / S::LANES;
+    let mut lanes = [pad; 4];
     for group in x.chunks(GROUP) {
-        for (v, lane) in lanes[..used].iter_mut().enumerate() {
+        for (v, lane) in lanes[..GROUP / S::LANES].iter_mut().enumerate() {
             let at = v * S::LANES;
             if at + S::LANES <= group.len() {
                 // SAFETY: a whole vector of the group.
-                *lane = vector(*lane, unsafe { s.load(group.as_ptr().add(at)) });
+                *lane = f(*lane, unsafe { s.load(group.as_ptr().add(at)) });
             } else if at < group.len() {
                 let mask = s.first(group.len() - at);
                 // SAFETY: the masked lanes are in the group.
                 let x = unsafe { s.load_masked(group.as_ptr().add(at), mask) };
-                *lane = vector(*lane, s.select(mask, x, pad));
+                *lane = f(*lane, s.select(mask, x, pad));
             }
         }
     }
-    let mut out = [0.0; GROUP];
-    for (v, lane) in lanes[..used].iter().enumerate() {
-        // SAFETY: `used` vectors fill the array.
-        unsafe { s.store(out.as_mut_ptr().add(v * S::LANES), *lane) };
+    let all = match GROUP / S::LANES {
+        1 => lanes[0],
+        2 => f(lanes[0], lanes[1]),
+        _ => f(f(lanes[0], lanes[2]), f(lanes[1], lanes[3])),
+    };
+    let all = halve::<S, 8>(s, all, &f);
+    let all = halve::<S, 4>(s, all, &f);
+    let all = halve::<S, 2>(s, all, &f);
+    halve::<S, 1>(s, all, &f)
+}
+
+/// Lane l takes lane l + D, and the other way round.
+#[inline(always)]
+fn halve<S: SimdF32, const D: usize>(s: S, v: S::V, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
+    if D < S::LANES {
+        let (low, high) = s.trn::<D>(v, v);
+        f(low, high)
+    } else {
+        v
     }
-    let mut width = GROUP;
-    while width > 1 {
-        width /= 2;
-        for l in 0..width {
-            out[l] = scalar(out[l], out[l + width]);
-        }
-    }
-    out[0]
 }
 
 #[inline(always)]
-fn sum<S: SimdF32>(s: S, x: &[f32]) -> f32 {
-    fold(s, x, 0.0, |a, b| s.add(a, b), |a, b| a + b)
+fn sum<S: SimdF32>(s: S, x: &[f32]) -> S::V {
+    fold(
+        s,
+        x,
+        0.0,
+        #[inline(always)]
+        |a, b| s.add(a, b),
+    )
 }
 
 #[inline(always)]
-fn max<S: SimdF32>(s: S, x: &[f32]) -> f32 {
-    fold(s, x, -f32::INFINITY, |a, b| s.max(a, b), |a, b| if a > b { a } else { b })
+fn max<S: SimdF32>(s: S, x: &[f32]) -> S::V {
+    fold(
+        s,
+        x,
+        -f32::INFINITY,
+        #[inline(always)]
+        |a, b| s.max(a, b),
+    )
+}
+
+/// The first lane.
+#[inline(always)]
+fn first<S: SimdF32>(s: S, v: S::V) -> f32 {
+    let mut x = 0.0;
+    // SAFETY: one lane.
+    unsafe { s.store_masked(&mut x, s.first(1), v) };
+    x
 }
 
 /// `x[j] = f(x[j])`.
@@ -116,11 +138,16 @@ fn map<S: SimdF32>(s: S, x: &mut [f32], f: impl Fn(S::V) -> S::V) {
     }
 }
 
-/// A row becomes e^(x - max); gives max and the sum.
+/// A row becomes e^(x - max); gives max and the sum, in every lane.
 #[inline(always)]
-fn exp_from_max<S: SimdF32>(s: S, x: &mut [f32]) -> (f32, f32) {
+fn exp_from_max<S: SimdF32>(s: S, x: &mut [f32]) -> (S::V, S::V) {
     let top = max(s, x);
-    map(s, x, |v| Exp::eval(s, s.sub(v, s.splat(top))));
+    map(
+        s,
+        x,
+        #[inline(always)]
+        |v| Exp::eval(s, s.sub(v, top)),
+    );
     (top, sum(s, x))
 }
 
@@ -140,7 +167,12 @@ pub(super) unsafe fn softmax<S: SimdF32>(rows: Rows) {
                     #[inline(always)]
                     |_, x| {
                         let (_, sum) = exp_from_max(s, x);
-                        map(s, x, |v| s.div(v, s.splat(sum)));
+                        map(
+                            s,
+                            x,
+                            #[inline(always)]
+                            |v| s.div(v, sum),
+                        );
                     },
                 );
             }
@@ -165,13 +197,16 @@ pub(super) unsafe fn softmax_cross_entropy<S: SimdF32>(rows: Rows, labels: &[u32
                     #[inline(always)]
                     |i, z| {
                         let label = labels[i] as usize;
-                        let chosen = z[label];
+                        let chosen = s.splat(z[label]);
                         let (top, sum) = exp_from_max(s, z);
-                        let mut ln = [0.0; GROUP];
-                        s.store(ln.as_mut_ptr(), Ln::eval(s, s.splat(sum)));
-                        losses[i] = ln[0] - (chosen - top);
-                        let gradient = (z[label] / sum - 1.0) * scale;
-                        map(s, z, |v| s.mul(s.div(v, s.splat(sum)), s.splat(scale)));
+                        losses[i] = first(s, s.sub(Ln::eval(s, sum), s.sub(chosen, top)));
+                        let gradient = (z[label] / first(s, sum) - 1.0) * scale;
+                        map(
+                            s,
+                            z,
+                            #[inline(always)]
+                            |v| s.mul(s.div(v, sum), s.splat(scale)),
+                        );
                         z[label] = gradient;
                     },
                 );
@@ -190,7 +225,11 @@ pub(super) unsafe fn column_sums<S: SimdF32>(x: MatRef<'_, f32>, out: &mut [f32]
     let (rows, cols) = x.shape();
     if x.col_stride() != 1 {
         for (j, out) in out.iter_mut().enumerate() {
-            *out = (0..rows).fold(0.0, |sum, i| sum + x.get(i, j));
+            *out = (0..rows).fold(
+                0.0,
+                #[inline(always)]
+                |sum, i| sum + x.get(i, j),
+            );
         }
         return;
     }

@@ -99,31 +99,37 @@ pub(super) unsafe fn adam<S: SimdF32>(
     let s = unsafe { S::assume() };
     let len = parameters.len();
     let (g, p, m, v) = (gradients.as_ptr(), parameters.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
-    let step = Step::new(s, step);
-    slices::run(
-        s,
-        len,
+    s.run(
         #[inline(always)]
-        |i, mask| {
-            // SAFETY: `run` gives places in all four slices.
-            unsafe {
-                let (g, pi, mi, vi) = (g.add(i), p.add(i), m.add(i), v.add(i));
-                match mask {
-                    None => {
-                        let (p, m, v) = step.update(s, s.load(g), s.load(pi), s.load(mi), s.load(vi));
-                        s.store(pi, p);
-                        s.store(mi, m);
-                        s.store(vi, v);
+        || {
+            let step = Step::new(s, step);
+            slices::vectors(
+                s,
+                len,
+                #[inline(always)]
+                |i, mask| {
+                    // SAFETY: `vectors` gives places in all four slices.
+                    unsafe {
+                        let (g, pi, mi, vi) = (g.add(i), p.add(i), m.add(i), v.add(i));
+                        match mask {
+                            None => {
+                                let (p, m, v) = step.update(s, s.load(g), s.load(pi), s.load(mi), s.load(vi));
+                                s.store(pi, p);
+                                s.store(mi, m);
+                                s.store(vi, v);
+                            }
+                            Some(k) => {
+                                let (g, p) = (s.load_masked(g, k), s.load_masked(pi, k));
+                                let (m, v) = (s.load_masked(mi, k), s.load_masked(vi, k));
+                                let (p, m, v) = step.update(s, g, p, m, v);
+                                s.store_masked(pi, k, p);
+                                s.store_masked(mi, k, m);
+                                s.store_masked(vi, k, v);
+                            }
+                        }
                     }
-                    Some(k) => {
-                        let load = |p| s.load_masked(p, k);
-                        let (p, m, v) = step.update(s, load(g), load(pi), load(mi), load(vi));
-                        s.store_masked(pi, k, p);
-                        s.store_masked(mi, k, m);
-                        s.store_masked(vi, k, v);
-                    }
-                }
-            }
+                },
+            );
         },
     );
 }

@@ -1,0 +1,202 @@
+//! `harness train`: trains a model, measures it on the test set, draws its first predictions.
+
+use crate::console::Console;
+use crate::contender::Contender;
+use crate::error::{Error, Result};
+use crate::picture::{self, Tile};
+use crate::training::{self, Runner};
+use crate::{files, machine, report};
+use clap::{ValueEnum, value_parser};
+use kernels::Backend;
+use nn::{Adam, Dataset, Engine, Mlp, Mnist, TrainConfig, Trainer};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of the command; the defaults are the reference model.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Widths of the hidden layers
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
+    hidden: Vec<u32>,
+    /// Times to go through the training set
+    #[arg(long, value_name = "N", default_value = "5", value_parser = value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// Samples in a step
+    #[arg(long, value_name = "N", default_value = "32", value_parser = value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    /// Learning rate of Adam
+    #[arg(long, value_name = "RATE", default_value = "0.001", value_parser = learning_rate)]
+    lr: f32,
+    /// Seed of the first weights and of the order of the samples
+    #[arg(long, value_name = "N", default_value = "0")]
+    seed: u64,
+    /// Threads; the weights do not depend on them
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
+    threads: u32,
+    /// Who computes
+    #[arg(long, value_enum, default_value_t = EngineName::Kernels)]
+    engine: EngineName,
+    /// Also write the results to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Directory for the picture of the first predictions
+    #[arg(long, value_name = "DIR", default_value = "target/harness")]
+    out: PathBuf,
+}
+
+/// Who computes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum EngineName {
+    /// The kernels, by the row that suits the CPU or that KERNELS_ISA names
+    Kernels,
+    /// Naive loops on one thread, in the order i-k-j that compilers vectorise
+    Naive,
+    /// Naive loops on one thread, in the order i-j-k of textbooks
+    NaiveIjk,
+}
+
+fn learning_rate(text: &str) -> std::result::Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("a positive number is needed".to_owned()),
+    }
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record {
+    /// Share of the test images that were classified rightly, 0 to 1.
+    test_accuracy: f64,
+    /// Mean cross-entropy on the test images.
+    test_loss: f64,
+    /// Mean accuracy while training, for each epoch.
+    train_accuracy: Vec<f64>,
+    /// Mean cross-entropy while training, for each epoch.
+    train_loss: Vec<f64>,
+    epoch_seconds: Vec<f64>,
+    /// From the first step to the last, without loading and testing.
+    total_seconds: f64,
+    samples_per_second: f64,
+    train_samples: usize,
+    test_samples: usize,
+    layers: Vec<usize>,
+    parameters: usize,
+    epochs: u32,
+    batch: u32,
+    learning_rate: f32,
+    seed: u64,
+    engine: EngineName,
+    /// The kernels' row; null for naive loops.
+    isa: Option<&'static str>,
+    threads: u32,
+    cpu: Option<String>,
+    version: &'static str,
+    weights_sha256: String,
+}
+
+/// Trains, tests, draws.
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    let runner = runner(args)?;
+    let engine = runner.engine();
+    let drawing = args.out.join("predictions.svg");
+    for file in [Some(&drawing), args.json.as_ref()].into_iter().flatten() {
+        files::prepare(file)?;
+    }
+    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let hidden: Vec<usize> = args.hidden.iter().map(|&width| width as usize).collect();
+    let config = TrainConfig {
+        epochs: args.epochs as usize,
+        batch: args.batch as usize,
+        seed: args.seed,
+        adam: Adam { learning_rate: args.lr, ..Adam::default() },
+    };
+    let model = training::model_for(&data, &hidden, config.batch, args.seed)?;
+    let outputs = model.layers().iter().map(|layer| layer.outputs);
+    let layers: Vec<usize> = [model.inputs()].into_iter().chain(outputs).collect();
+    let name = layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
+    let parameters = model.parameter_count();
+    console.line(format_args!(
+        "{name}, {} parameters; {}, {}, seed {}",
+        report::thousands(parameters as u64),
+        runner.who,
+        report::counted(args.threads as usize, "thread"),
+        args.seed,
+    ))?;
+
+    let mut trainer = Trainer::new(model, config, engine.as_ref())?;
+    let begin = Instant::now();
+    let history = training::fit(&mut trainer, &data.train, console)?;
+    let total_seconds = begin.elapsed().as_secs_f64();
+    let model = trainer.into_model();
+    let test = model.evaluate(engine.as_ref(), &data.test)?;
+    console.line(format_args!("Test: accuracy: {:.4} - loss: {:.4}", test.accuracy, test.loss))?;
+
+    let tiles = draw(&name, test.accuracy, &model, engine.as_ref(), &data.test)?;
+    files::write_whole(&drawing, &tiles)?;
+    console.line(format_args!("The first predictions are drawn in {}", drawing.display()))?;
+    if let Some(file) = &args.json {
+        let record = Record {
+            test_accuracy: test.accuracy,
+            test_loss: test.loss,
+            train_accuracy: history.iter().map(|epoch| epoch.metrics.accuracy).collect(),
+            train_loss: history.iter().map(|epoch| epoch.metrics.loss).collect(),
+            epoch_seconds: history.iter().map(|epoch| epoch.seconds).collect(),
+            total_seconds,
+            samples_per_second: history.iter().map(|epoch| epoch.samples as f64).sum::<f64>() / total_seconds,
+            train_samples: data.train.len(),
+            test_samples: data.test.len(),
+            layers,
+            parameters,
+            epochs: args.epochs,
+            batch: args.batch,
+            learning_rate: args.lr,
+            seed: args.seed,
+            engine: args.engine,
+            isa: match runner.who {
+                Contender::Row(backend) => Some(backend.name()),
+                _ => None,
+            },
+            threads: args.threads,
+            cpu: machine::cpu(),
+            version: env!("CARGO_PKG_VERSION"),
+            weights_sha256: training::weights_sha256(&model),
+        };
+        let json = serde_json::to_string_pretty(&record).expect("numbers and strings are always JSON");
+        files::write_whole(file, &(json + "\n"))?;
+    }
+    Ok(())
+}
+
+fn runner(args: &Args) -> Result<Runner> {
+    let who = match args.engine {
+        EngineName::Kernels => Contender::Row(Backend::active()?),
+        EngineName::Naive => Contender::NaiveIkj,
+        EngineName::NaiveIjk => Contender::NaiveIjk,
+    };
+    if args.engine != EngineName::Kernels && args.threads != 1 {
+        return Err(Error::Usage("naive loops run on one thread: leave --threads away, or take --engine kernels"));
+    }
+    Ok(Runner::new(who, args.threads as usize))
+}
+
+/// The first test images and what the model makes of them.
+fn draw(name: &str, accuracy: f64, model: &Mlp, engine: &dyn Engine, test: &Dataset) -> Result<String> {
+    let first = test.head(25);
+    let probabilities = model.probabilities(engine, &first)?;
+    let tile = |(i, probabilities): (usize, &[f32])| {
+        let best = probabilities.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+        let (prediction, confidence) = best.unwrap_or_default();
+        Tile { pixels: first.image(i), label: first.labels()[i], prediction: prediction as u32, confidence }
+    };
+    let tiles: Vec<Tile<'_>> = probabilities.chunks(model.classes()).enumerate().map(tile).collect();
+    let right = tiles.iter().filter(|tile| tile.label == tile.prediction).count();
+    let title = format!("The first {} test images", tiles.len());
+    let all = report::thousands(test.len() as u64);
+    let subtitle = format!("{name}: {right} of them right, and {:.2}% of all {all}", 100.0 * accuracy);
+    Ok(picture::svg(&title, &subtitle, &tiles, first.width()))
+}

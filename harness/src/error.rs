@@ -1,0 +1,58 @@
+//! The one error type of the crate, written for the person who reads it in a terminal.
+
+use crate::report;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data, the model or the settings are not fit for training.
+    #[error(transparent)]
+    Nn(#[from] nn::Error),
+    /// A kernel refused a call, or `KERNELS_ISA` can't be met.
+    #[error(transparent)]
+    Kernels(#[from] kernels::Error),
+    /// No data directory was named, and none is in the usual places.
+    #[error("no MNIST data in {}; name the directory with --data", list(tried))]
+    NoData {
+        /// Where it was looked for.
+        tried: Vec<PathBuf>,
+    },
+    /// A file or directory can't be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Arguments that do not go together.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// The model would not fit in the memory of common machines.
+    #[error("this model and batch need about {gib:.1} GiB while training, more than the {limit} GiB that are accepted")]
+    TooLarge {
+        /// What it would take.
+        gib: f64,
+        /// The most that is accepted.
+        limit: u32,
+    },
+    /// Nobody reads what is printed.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+    /// Results that must be right, or equal, are not.
+    #[error("{} failed:\n  {}", report::counted(failures.len(), "check"), failures.join("\n  "))]
+    Checks {
+        /// One line for each check that failed.
+        failures: Vec<String>,
+    },
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+}
+
+/// Short for `Result<T, harness::Error>`.
+pub type Result<T> = std::result::Result<T, Error>;

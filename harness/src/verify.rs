@@ -1,0 +1,164 @@
+//! Judges a result: its error against an oracle in f64, and its bits against another row's.
+
+use std::fmt;
+
+/// Half the distance from 1 to the next f32, the error of one rounding.
+const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
+
+/// The largest errors of a result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Accuracy {
+    /// The largest error in the unit that suits the work: see [`Oracle`].
+    pub scaled: f64,
+    /// The largest error as it is.
+    pub absolute: f64,
+}
+
+/// The true result, computed in f64, and how far a result may be from it.
+pub struct Oracle {
+    exact: Vec<f64>,
+    /// One unit of error for each element.
+    unit: Vec<f64>,
+    /// Most units that a correct result can be off.
+    bound: f64,
+}
+
+impl Oracle {
+    /// For a matrix product with inner dimension `k`. The unit is 2^-24 of |A||B|, and k roundings give the bound
+    /// k u / (1 - k u), whatever the order of the sums.
+    pub fn product(exact: Vec<f64>, magnitude: Vec<f64>, k: usize) -> Self {
+        let unit = magnitude.into_iter().map(|x| x * ROUNDING).collect();
+        Self { exact, unit, bound: k as f64 / (1.0 - k as f64 * ROUNDING) }
+    }
+
+    /// For functions of one number. The unit is the ULP: the distance between f32s around the exact value.
+    pub fn function(exact: Vec<f64>, bound: f64) -> Self {
+        let unit = exact.iter().map(|&x| ulp(x)).collect();
+        Self { exact, unit, bound }
+    }
+
+    /// The largest errors; an `Err` when one is beyond the bound or a result is not a number.
+    pub fn judge(&self, result: &[f32]) -> Result<Accuracy, Wrong> {
+        assert_eq!(result.len(), self.exact.len(), "a case and its oracle disagree about the size");
+        let mut worst = Accuracy { scaled: 0.0, absolute: 0.0 };
+        for (index, ((&got, &exact), &unit)) in result.iter().zip(&self.exact).zip(&self.unit).enumerate() {
+            let absolute = (f64::from(got) - exact).abs();
+            // A product with a row of zeros has no unit, but then it is exact.
+            let scaled = if absolute == 0.0 { 0.0 } else { absolute / unit };
+            if scaled.is_nan() || scaled > self.bound {
+                return Err(Wrong::Value { index, got, exact, units: scaled, bound: self.bound });
+            }
+            worst.scaled = worst.scaled.max(scaled);
+            worst.absolute = worst.absolute.max(absolute);
+        }
+        Ok(worst)
+    }
+}
+
+/// The distance between neighbouring f32s at `x`, subnormal ones included.
+fn ulp(x: f64) -> f64 {
+    let exponent = (x.abs().to_bits() >> 52) as i32 - 1023;
+    f64::from(exponent.max(-126) - 23).exp2()
+}
+
+/// Compares bits, any NaN being equal to any other.
+pub fn same_bits(this: &[f32], other: &[f32]) -> Result<(), Wrong> {
+    let differ = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan());
+    match this.iter().zip(other).position(differ) {
+        Some(index) => Err(Wrong::Bits { index, this: this[index], other: other[index] }),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a result.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wrong {
+    /// The call was refused.
+    Refused(kernels::Error),
+    /// An element is too far from the truth.
+    Value {
+        /// Its place in the result.
+        index: usize,
+        /// What was computed.
+        got: f32,
+        /// The truth.
+        exact: f64,
+        /// The error, in the oracle's unit.
+        units: f64,
+        /// The largest error allowed.
+        bound: f64,
+    },
+    /// Two results that must agree bit for bit do not.
+    Bits {
+        /// Place of the first difference.
+        index: usize,
+        /// What was computed.
+        this: f32,
+        /// What the other row computed.
+        other: f32,
+    },
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Value { index, got, exact, units, bound } => write!(
+                f,
+                "element {index} is {got:e} instead of {exact:e}: {units:.1} units off, at most {bound:.1} allowed"
+            ),
+            Self::Bits { index, this, other } => write!(
+                f,
+                "the bits of element {index} differ: {this:e} ({:08x}) here, {other:e} ({:08x}) there",
+                this.to_bits(),
+                other.to_bits()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl From<kernels::Error> for Wrong {
+    fn from(error: kernels::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ulp_is_the_distance_to_the_next_f32() {
+        for x in [1.0f32, 1.5, 2.0, 3e38, 1e-40, f32::MIN_POSITIVE, 0.1] {
+            assert_eq!(ulp(f64::from(x)), f64::from(x.next_up()) - f64::from(x), "{x:e}");
+        }
+        assert_eq!(ulp(0.0), f64::from(f32::from_bits(1)));
+    }
+
+    #[test]
+    fn errors_are_measured_in_the_units_of_the_work() {
+        let product = Oracle::product(vec![1.0], vec![4.0], 8);
+        let off = 1.0 + 3.0 * f32::EPSILON;
+        let accuracy = product.judge(&[off]).unwrap();
+        assert_eq!(accuracy, Accuracy { scaled: 1.5, absolute: f64::from(off) - 1.0 });
+
+        let function = Oracle::function(vec![1.0], 2.0);
+        assert!(matches!(function.judge(&[off]), Err(Wrong::Value { units: 3.0, .. })));
+    }
+
+    #[test]
+    fn what_was_never_written_is_found() {
+        let oracle = Oracle::product(vec![0.0, 0.0], vec![0.0, 1.0], 4);
+        assert!(oracle.judge(&[0.0, 0.0]).is_ok());
+        assert!(oracle.judge(&[0.0, f32::NAN]).is_err());
+        assert!(oracle.judge(&[1e-30, 0.0]).is_err());
+    }
+
+    #[test]
+    fn bits_tell_zeros_apart_but_not_nans() {
+        assert!(same_bits(&[f32::NAN, 1.0], &[-f32::NAN, 1.0]).is_ok());
+        assert!(matches!(same_bits(&[1.0, 0.0], &[1.0, -0.0]), Err(Wrong::Bits { index: 1, .. })));
+    }
+}

@@ -1,0 +1,236 @@
+//! The program as its users meet it. Nothing here looks at times.
+
+use byteorder::{BigEndian, WriteBytesExt};
+use kernels::Backend;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+fn harness(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    command.args(args).env_remove("KERNELS_ISA");
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the program starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The program must fail with this code, and say all of this.
+#[track_caller]
+fn fails(command: &mut Command, code: i32, says: &[&str]) {
+    let output = run(command);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    for part in says {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+/// A directory with a tiny data set: images of a bright row each, the label says which row.
+struct Tiny(TempDir);
+
+const CLASSES: usize = 4;
+
+impl Tiny {
+    fn new() -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        for (name, count) in [("train", 40), ("t10k", 12)] {
+            let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();
+            let image = |&label: &u8| (0..CLASSES * 5).map(move |p| if p / 5 == usize::from(label) { 200 } else { 0 });
+            let images: Vec<u8> = labels.iter().flat_map(image).collect();
+            idx(&dir.path().join(format!("{name}-images-idx3-ubyte")), &[count, CLASSES, 5], &images);
+            idx(&dir.path().join(format!("{name}-labels-idx1-ubyte")), &[count], &labels);
+        }
+        Self(dir)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    fn train(&self, more: &[&str]) -> Command {
+        let mut command = harness(&["train", "--hidden", "6", "--epochs", "2", "--batch", "16", "--lr", "0.01"]);
+        command.arg("--data").arg(self.path()).arg("--out").arg(self.file("out")).args(more);
+        command
+    }
+
+    /// The record of a training run.
+    #[track_caller]
+    fn record(&self, command: &mut Command) -> Value {
+        let file = self.file("record.json");
+        let output = run(command.arg("--json").arg(&file));
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_str(&fs::read_to_string(file).expect("the record was written")).expect("the record is JSON")
+    }
+}
+
+fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {
+    let mut file = Vec::new();
+    file.write_u32::<BigEndian>(0x0800 + dims.len() as u32).unwrap();
+    for &dim in dims {
+        file.write_u32::<BigEndian>(dim as u32).unwrap();
+    }
+    file.extend_from_slice(bytes);
+    fs::write(path, file).unwrap();
+}
+
+#[test]
+fn help_has_examples_and_exit_codes() {
+    let output = run(&mut harness(&["--help"]));
+    assert!(output.status.success());
+    for part in ["Examples:", "Exit codes:", "compare", "train", "info", "--quick"] {
+        assert!(stdout(&output).contains(part), "{part}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    fails(&mut harness(&["--fast"]), 2, &["--fast", "Usage"]);
+    fails(&mut harness(&["fly"]), 2, &["fly"]);
+    fails(&mut harness(&["train", "--hidden", "0"]), 2, &["--hidden", "0"]);
+    fails(&mut harness(&["train", "--lr", "-1"]), 2, &["-1"]);
+    fails(&mut harness(&["train", "--lr", "nan"]), 2, &["--lr", "positive"]);
+    fails(&mut harness(&["train", "--batch", "many"]), 2, &["--batch", "many"]);
+    fails(&mut harness(&["train", "--engine", "naive", "--threads", "2"]), 2, &["one thread"]);
+}
+
+#[test]
+fn info_tells_what_there_is() {
+    let tiny = Tiny::new();
+    let output = run(harness(&["info", "--data"]).arg(tiny.path()));
+    let text = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for backend in Backend::supported() {
+        assert!(text.contains(backend.name()), "{} is not in {text}", backend.name());
+    }
+    assert_eq!(text.matches("chosen").count(), 1, "{text}");
+    assert!(text.contains("40 + 12 images of 4x5"), "{text}");
+}
+
+#[test]
+fn a_pin_that_cannot_be_met_is_an_error_everywhere() {
+    let tiny = Tiny::new();
+    for command in ["info", "train", "compare"] {
+        let mut command = harness(&[command, "--data"]);
+        fails(command.arg(tiny.path()).env("KERNELS_ISA", "mmx"), 1, &["mmx", "KERNELS_ISA", "portable"]);
+    }
+}
+
+#[test]
+fn missing_and_damaged_data_are_named() {
+    for command in ["info", "train", "compare"] {
+        fails(&mut harness(&[command, "--data", "no/such/place"]), 1, &["no/such/place"]);
+    }
+    let tiny = Tiny::new();
+    let labels = tiny.file("t10k-labels-idx1-ubyte");
+    fs::write(&labels, &fs::read(&labels).unwrap()[..15]).unwrap();
+    fails(&mut tiny.train(&[]), 1, &["t10k-labels-idx1-ubyte", "15"]);
+    fs::remove_file(&labels).unwrap();
+    fails(&mut tiny.train(&[]), 1, &["t10k-labels-idx1-ubyte"]);
+}
+
+#[test]
+fn places_that_cannot_be_written_are_found_before_training() {
+    let tiny = Tiny::new();
+    let file = tiny.file("train-labels-idx1-ubyte/below.json");
+    let output = run(tiny.train(&["--json"]).arg(&file));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cannot write"), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn a_model_beyond_all_memory_is_refused() {
+    let tiny = Tiny::new();
+    fails(&mut tiny.train(&["--hidden", "65536,65536"]), 1, &["GiB"]);
+}
+
+#[test]
+fn training_prints_epochs_and_writes_record_and_picture() {
+    let tiny = Tiny::new();
+    let record = tiny.record(&mut tiny.train(&["--seed", "7"]));
+    assert_eq!(record["train_samples"], 40);
+    assert_eq!(record["test_samples"], 12);
+    assert_eq!(record["seed"], 7);
+    assert_eq!(record["threads"], 1);
+    assert_eq!(record["layers"], serde_json::json!([20, 6, CLASSES]));
+    assert_eq!(record["epoch_seconds"].as_array().map(Vec::len), Some(2));
+    assert_eq!(record["isa"], Backend::active().unwrap().name());
+    assert_eq!(record["weights_sha256"].as_str().map(str::len), Some(64));
+    for number in ["test_accuracy", "test_loss", "total_seconds", "samples_per_second"] {
+        assert!(record[number].is_f64(), "{number}: {}", record[number]);
+    }
+
+    let picture = fs::read_to_string(tiny.file("out/predictions.svg")).expect("the picture was written");
+    assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"));
+    assert_eq!(picture.matches("<g transform=\"translate").count(), 12);
+
+    let output = run(&mut tiny.train(&[]));
+    let text = stdout(&output);
+    for part in ["Epoch 1/2\n3/3 ━━━━━━━━━━━━━━━━━━━━ ", "Epoch 2/2\n", " - accuracy: ", " - loss: ", "Test: "]
+    {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert_eq!(stderr(&output), "", "progress belongs on terminals");
+
+    let mut left: Vec<_> = fs::read_dir(tiny.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.retain(|name| name.to_string_lossy().contains("tmp"));
+    assert_eq!(left, [""; 0], "temporary files were left");
+}
+
+#[test]
+fn weights_do_not_depend_on_threads_or_instruction_set() {
+    let tiny = Tiny::new();
+    let mut digests = Vec::new();
+    for backend in Backend::supported() {
+        let digest = |more: &[&str]| {
+            let record = tiny.record(tiny.train(more).env("KERNELS_ISA", backend.name()));
+            assert_eq!(record["isa"], backend.name());
+            record["weights_sha256"].to_string()
+        };
+        let one = digest(&["--threads", "1"]);
+        assert_eq!(digest(&["--threads", "2"]), one, "{}", backend.name());
+        assert_ne!(digest(&["--seed", "1"]), one);
+        if backend.bits_match() {
+            digests.push(one);
+        }
+    }
+    digests.dedup();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+}
+
+#[test]
+fn naive_loops_train_too() {
+    let tiny = Tiny::new();
+    for engine in ["naive", "naive-ijk"] {
+        let record = tiny.record(&mut tiny.train(&["--engine", engine]));
+        assert_eq!(record["engine"], engine);
+        assert_eq!(record["isa"], Value::Null);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error_message() {
+    let tiny = Tiny::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = run(tiny.train(&[]).stdout(writer));
+    assert_eq!(stderr(&output), "");
+    assert_eq!(output.status.code(), Some(141));
+}

@@ -1,0 +1,100 @@
+//! The engine that trains: every routine is a call of the crate `kernels`.
+
+use super::{Activation, Engine, Shape};
+use crate::error::Result;
+use crate::optim::Adam;
+use ::kernels::{Backend, Gemm, MatMut, MatRef, Par, Serial};
+
+/// SIMD kernels: the same bits on every backend whose [`Backend::bits_match`] is true, with any number of threads.
+#[derive(Clone, Copy)]
+pub struct Kernels<'a> {
+    /// The instruction set.
+    pub backend: &'static Backend,
+    /// The threads.
+    pub par: &'a dyn Par,
+}
+
+impl Kernels<'static> {
+    /// The instruction set of [`Backend::active`], on the calling thread alone.
+    ///
+    /// # Errors
+    /// When `KERNELS_ISA` asks for one that this CPU lacks.
+    pub fn active() -> Result<Self> {
+        Ok(Self { backend: Backend::active()?, par: &Serial })
+    }
+}
+
+impl Kernels<'_> {
+    fn gemm(&self) -> Gemm<'_, f32> {
+        Gemm::new().backend(self.backend).par(self.par)
+    }
+}
+
+impl Engine for Kernels<'_> {
+    fn scale_bytes(&self, bytes: &[u8], scale: f32, out: &mut [f32]) -> Result<()> {
+        Ok(self.backend.scale_bytes(bytes, scale, out)?)
+    }
+
+    fn dense(&self, shape: Shape, x: &[f32], w: &[f32], b: &[f32], f: Activation, y: &mut [f32]) -> Result<()> {
+        let Shape { rows, inputs, outputs } = shape;
+        let f = match f {
+            Activation::Identity => ::kernels::Activation::Identity,
+            Activation::Relu => ::kernels::Activation::Relu,
+        };
+        let (x, w) = (MatRef::new(x, rows, inputs)?, MatRef::new(w, inputs, outputs)?);
+        Ok(self.gemm().bias(b).activation(f).run(x, w, MatMut::new(y, rows, outputs)?)?)
+    }
+
+    fn weight_gradient(&self, shape: Shape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<()> {
+        let Shape { rows, inputs, outputs } = shape;
+        let (x, dy) = (MatRef::new(x, rows, inputs)?, MatRef::new(dy, rows, outputs)?);
+        Ok(self.gemm().run(x.t(), dy, MatMut::new(dw, inputs, outputs)?)?)
+    }
+
+    fn bias_gradient(&self, shape: Shape, dy: &[f32], db: &mut [f32]) -> Result<()> {
+        Ok(self.backend.column_sums(MatRef::new(dy, shape.rows, shape.outputs)?, db)?)
+    }
+
+    fn input_gradient(&self, shape: Shape, dy: &[f32], w: &[f32], dx: &mut [f32]) -> Result<()> {
+        let Shape { rows, inputs, outputs } = shape;
+        let (dy, w) = (MatRef::new(dy, rows, outputs)?, MatRef::new(w, inputs, outputs)?);
+        Ok(self.gemm().run(dy, w.t(), MatMut::new(dx, rows, inputs)?)?)
+    }
+
+    fn activation_gradient(&self, f: Activation, y: &[f32], dy: &mut [f32]) -> Result<()> {
+        match f {
+            Activation::Identity => Ok(()),
+            Activation::Relu => Ok(self.backend.relu_backward(y, dy)?),
+        }
+    }
+
+    fn softmax(&self, classes: usize, logits: &mut [f32]) -> Result<()> {
+        let rows = logits.len() / classes;
+        self.backend.softmax(MatMut::new(logits, rows, classes)?);
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        classes: usize,
+        logits: &mut [f32],
+        labels: &[u32],
+        scale: f32,
+        losses: &mut [f32],
+    ) -> Result<()> {
+        let logits = MatMut::new(logits, labels.len(), classes)?;
+        Ok(self.backend.softmax_cross_entropy(logits, labels, scale, losses)?)
+    }
+
+    fn adam(
+        &self,
+        adam: &Adam,
+        t: u64,
+        gradient: &[f32],
+        parameters: &mut [f32],
+        (m, v): (&mut [f32], &mut [f32]),
+    ) -> Result<()> {
+        let step = ::kernels::Adam::at_step(adam.learning_rate, adam.beta1, adam.beta2, adam.epsilon, t);
+        Ok(self.backend.adam(&step, gradient, parameters, m, v)?)
+    }
+}

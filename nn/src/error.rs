@@ -1,0 +1,145 @@
+//! The one error type of the crate. Every variant carries the file and the numbers that were wrong.
+
+use std::{io, path::PathBuf};
+
+/// Why a file could not be read, or why data, model and settings do not go together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The folder that should hold the data does not exist, or is no folder.
+    #[error("{} is not a directory", dir.display())]
+    NoDirectory {
+        /// The path that was given.
+        dir: PathBuf,
+    },
+    /// A data file is there neither plain nor compressed.
+    #[error("{} holds neither {name} nor {name}.gz", dir.display())]
+    Missing {
+        /// The folder that was searched.
+        dir: PathBuf,
+        /// Name of the file.
+        name: &'static str,
+    },
+    /// The operating system or the decompressor gave up.
+    #[error("cannot read {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What they said.
+        source: io::Error,
+    },
+    /// The first four bytes do not announce the kind of IDX file that is needed here.
+    #[error("{} starts with {found:#010x}, not with {expected:#010x}", file.display())]
+    Magic {
+        /// The file.
+        file: PathBuf,
+        /// The magic number of the kind that is needed.
+        expected: u32,
+        /// The first four bytes of the file, big-endian.
+        found: u32,
+    },
+    /// The header announces more than any data set of this kind holds.
+    #[error("the header of {} announces {dims:?} bytes, more than the {limit} that are accepted", file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+        /// Its dimensions, as the header tells them.
+        dims: Vec<u32>,
+        /// The most bytes that are accepted.
+        limit: u64,
+    },
+    /// The file ends before what its header announces.
+    #[error("{} ends after {found} of {expected} bytes (uncompressed)", file.display())]
+    Truncated {
+        /// The file.
+        file: PathBuf,
+        /// Uncompressed length that the header announces, itself included.
+        expected: u64,
+        /// Uncompressed length that was found.
+        found: u64,
+    },
+    /// The file goes on after what its header announces.
+    #[error("{} goes on after the {expected} bytes (uncompressed) that its header announces", file.display())]
+    TooLong {
+        /// The file.
+        file: PathBuf,
+        /// Uncompressed length that the header announces, itself included.
+        expected: u64,
+    },
+    /// There are not as many labels as images.
+    #[error("{} holds {images} images, but {} holds {labels} labels", image_file.display(), label_file.display())]
+    Counts {
+        /// The file of the images.
+        image_file: PathBuf,
+        /// Number of images.
+        images: usize,
+        /// The file of the labels.
+        label_file: PathBuf,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A slice does not hold whole images.
+    #[error("{found} bytes are not {images} images of {height}x{width}")]
+    Pixels {
+        /// Number of bytes given.
+        found: usize,
+        /// Number of images, as many as labels.
+        images: usize,
+        /// Rows of an image.
+        height: usize,
+        /// Columns of an image.
+        width: usize,
+    },
+    /// The model was made for images of another size.
+    #[error("the images of {} have {height}x{width} pixels, but the model takes {inputs} inputs", file.display())]
+    ImageSize {
+        /// The file of the images.
+        file: PathBuf,
+        /// Rows of an image.
+        height: usize,
+        /// Columns of an image.
+        width: usize,
+        /// Inputs of the model.
+        inputs: usize,
+    },
+    /// A label names a class that the model does not have.
+    #[error("label {label} of sample {sample} in {} is not below the {classes} classes of the model", file.display())]
+    Label {
+        /// The file of the labels.
+        file: PathBuf,
+        /// Index of the first such sample, from 0.
+        sample: usize,
+        /// Its label.
+        label: u32,
+        /// Number of classes, the outputs of the model.
+        classes: usize,
+    },
+    /// There is nothing to train on.
+    #[error("{} holds no samples", file.display())]
+    Empty {
+        /// The file of the images.
+        file: PathBuf,
+    },
+    /// The layer sizes make no model: fewer than two, a zero, or more parameters than can be counted.
+    #[error("layer sizes {sizes:?} make no model: at least inputs and outputs, none of them 0")]
+    Sizes {
+        /// Inputs, then the outputs of each layer.
+        sizes: Vec<usize>,
+    },
+    /// A setting of the training is out of range.
+    #[error("{name} is {value}, but must be {range}")]
+    Setting {
+        /// The field.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// A kernel refused a call.
+    #[error(transparent)]
+    Kernels(#[from] kernels::Error),
+}
+
+/// Short for `Result<T, nn::Error>`.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,58 @@
+//! Training of multi-layer perceptrons on top of [`kernels`].
+//!
+//! The same seed gives the same weights, bit for bit, on every CPU with fused multiply-add and with any number of
+//! threads. A training step allocates nothing. Nothing is printed: what happens is told to an [`Observer`].
+//!
+//! ```
+//! use nn::{Kernels, Mlp, Mnist, TrainConfig, Trainer};
+//!
+//! let mnist = Mnist::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/mnist"))?;
+//! let engine = Kernels::active()?;
+//! let model = Mlp::new(&[784, 32, 10], 0)?;
+//! let config = TrainConfig { epochs: 3, ..TrainConfig::default() };
+//! let mut trainer = Trainer::new(model, config, &engine)?;
+//! trainer.fit(&mnist.train.head(2000), &mut ())?;
+//! let test = trainer.model().evaluate(&engine, &mnist.test)?;
+//! assert!(test.accuracy > 0.8);
+//! # Ok::<(), nn::Error>(())
+//! ```
+//!
+//! Where what is:
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `data` | [`Dataset`], the IDX reader, [`Mnist`] |
+//! | `rng` | every random number: which generator, which stream, which formula |
+//! | `store` | the aligned vector that parameters, gradients, moments and activations live in |
+//! | [`engine`] | who computes: [`Kernels`], or [`Naive`] loops to compare with |
+//! | `dense` | one layer, its backward pass right below its forward pass |
+//! | `mlp` | the model: layers in a row, one batch on its way through them, evaluation, prediction |
+//! | `loss` | the loss, its gradient right beside it |
+//! | `metrics` | loss and accuracy |
+//! | `optim` | the optimiser |
+//! | `train` | the training loop and what it tells the [`Observer`] |
+
+#![forbid(unsafe_code)]
+
+mod data;
+mod dense;
+pub mod engine;
+mod error;
+#[cfg(test)]
+mod gradients;
+mod loss;
+mod metrics;
+mod mlp;
+mod optim;
+mod rng;
+mod store;
+mod train;
+
+pub use data::{Dataset, Mnist};
+pub use dense::Dense;
+pub use engine::{Activation, Engine, Kernels, LoopOrder, Naive};
+pub use error::{Error, Result};
+pub use metrics::Metrics;
+pub use mlp::Mlp;
+pub use optim::Adam;
+pub use train::{BatchEnd, EpochEnd, Observer, TrainConfig, Trainer};

@@ -1,0 +1,98 @@
+//! What may not allocate: a training step, and a header that promises more than follows.
+
+use kernels::{Backend, Serial, Team};
+use nn::{BatchEnd, Dataset, Engine, Kernels, LoopOrder, Mlp, Naive, Observer, Result, TrainConfig, Trainer};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Counts what the program asks for.
+struct Counting;
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn count(bytes: usize) {
+    CALLS.fetch_add(1, Relaxed);
+    LARGEST.fetch_max(bytes, Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: as above.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+/// Notes how many allocations there were at the end of each step.
+struct AtEachStep(Vec<usize>);
+
+impl Observer for AtEachStep {
+    fn on_batch(&mut self, _: &BatchEnd) -> ControlFlow<()> {
+        self.0.push(CALLS.load(Relaxed));
+        ControlFlow::Continue(())
+    }
+}
+
+/// `late` allocations are forgiven: a thread warms up its buffers when it first gets work, which may be at any step.
+fn a_step_allocates_nothing(name: &str, engine: &dyn Engine, late: usize) -> Result<()> {
+    let pixels = (0..620 * 784).map(|i| (i % 251) as u8).collect();
+    let data = Dataset::new(pixels, (0..620).map(|i| i % 10).collect(), 28, 28)?;
+    let config = TrainConfig { epochs: 2, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(Mlp::new(&[784, 128, 64, 10], 0)?, config, engine)?;
+    let mut seen = AtEachStep(Vec::with_capacity(40));
+    trainer.fit(&data, &mut seen)?;
+    assert_eq!(seen.0.len(), 40);
+    // The first step warms up the kernels' buffers; between the epochs, the history takes its first entry.
+    let allocations = seen.0[39] - seen.0[0];
+    assert!(allocations <= 1 + late, "{name}: {allocations} allocations, {:?}", seen.0);
+    Ok(())
+}
+
+fn a_header_reserves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("images");
+    let mut write = std::fs::File::create(&file).unwrap();
+    // 4,294,836,225 bytes, just below what is accepted at all.
+    for word in [0x0803_u32, 1, 0xffff, 0xffff] {
+        write.write_all(&word.to_be_bytes()).unwrap();
+    }
+    write.write_all(&[0; 100]).unwrap();
+    let labels = dir.path().join("labels");
+    std::fs::write(&labels, [0, 0, 8, 1, 0, 0, 0, 1, 5]).unwrap();
+    LARGEST.store(0, Relaxed);
+    let error = Dataset::from_idx(&file, &labels).unwrap_err().to_string();
+    assert!(error.ends_with("ends after 116 of 4294836241 bytes (uncompressed)"), "{error}");
+    assert!(LARGEST.load(Relaxed) <= 1 << 16, "{} bytes at once", LARGEST.load(Relaxed));
+}
+
+/// One test alone: others would run, and allocate, beside it.
+#[test]
+fn allocations() -> Result<()> {
+    a_header_reserves_nothing();
+    for backend in Backend::supported() {
+        a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &Serial }, 0)?;
+    }
+    a_step_allocates_nothing("naive", &Naive { order: LoopOrder::Ikj }, 0)?;
+    // Only now: a thread that is starting allocates too.
+    let team = Team::new(2);
+    for backend in Backend::supported() {
+        a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &team }, 8)?;
+    }
+    Ok(())
+}

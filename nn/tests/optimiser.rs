@@ -1,0 +1,92 @@
+//! Adam against numbers that can be checked by hand, and against its formula in `f64`.
+
+use kernels::{Backend, Serial};
+use nn::{Adam, Engine, Kernels, LoopOrder, Mlp, Naive, Result, TrainConfig, Trainer};
+
+fn for_each_engine(test: impl Fn(&str, &dyn Engine) -> Result<()>) -> Result<()> {
+    for backend in Backend::supported() {
+        test(backend.name(), &Kernels { backend, par: &Serial })?;
+    }
+    test("naive", &Naive { order: LoopOrder::Ikj })
+}
+
+/// Takes one parameter through these gradients, from 0.
+fn walk(engine: &dyn Engine, adam: &Adam, gradients: &[f32]) -> Result<f32> {
+    let (mut p, mut m, mut v) = ([0.0], [0.0], [0.0]);
+    for (t, &g) in (1..).zip(gradients) {
+        engine.adam(adam, t, &[g], &mut p, (&mut m, &mut v))?;
+    }
+    Ok(p[0])
+}
+
+#[test]
+fn adam_by_hand() -> Result<()> {
+    let adam = Adam::default();
+    for_each_engine(|name, engine| {
+        for (gradients, expected) in [
+            // m = .1, v = .001, rate = .001·√.001/.1: the first step is the learning rate, whatever the gradient.
+            (&[1.0][..], -0.001),
+            (&[-250.0], 0.001),
+            // A constant gradient: every step is the learning rate.
+            (&[0.5; 100], -0.1),
+            // Then g = 0: m = .09, v = .000999, rate = .001·√.001999/.19, step .000670056.
+            (&[1.0, 0.0], -0.001_670_056),
+            // ε stands beside √v, not beside the corrected √(v / (1 - β₂)): .001·√.001/.1·1e-8 / (√.001·1e-7 + 1e-7).
+            (&[1e-7], -3.065_3e-5),
+            // No gradient, no step: 0 / (0 + ε).
+            (&[0.0, 0.0], 0.0),
+        ] {
+            let found = walk(engine, &adam, gradients)?;
+            assert!((found - expected).abs() <= 2e-5 * expected.abs(), "{name}: {found}, not {expected}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn adam_over_a_hundred_steps() -> Result<()> {
+    let adam = Adam { learning_rate: 0.01, beta1: 0.8, beta2: 0.95, epsilon: 1e-5 };
+    let gradient = |t: u64, i: usize| ((t as f64 * 1.7 + i as f64).sin() * 10f64.powi(i as i32 % 5 - 2)) as f32;
+    for_each_engine(|name, engine| {
+        // More than a vector and not a multiple of one.
+        let (mut p, mut m, mut v) = (vec![0.5; 37], vec![0.0; 37], vec![0.0; 37]);
+        let mut expected = vec![(0.5_f64, 0.0_f64, 0.0_f64); 37];
+        let [rate, b1, b2, epsilon] = [adam.learning_rate, adam.beta1, adam.beta2, adam.epsilon].map(f64::from);
+        for t in 1..=100 {
+            let g: Vec<f32> = (0..37).map(|i| gradient(t, i)).collect();
+            engine.adam(&adam, t, &g, &mut p, (&mut m, &mut v))?;
+            let alpha = rate * (1.0 - b2.powi(t as i32)).sqrt() / (1.0 - b1.powi(t as i32));
+            for ((p, m, v), g) in expected.iter_mut().zip(g.iter().map(|&g| f64::from(g))) {
+                *m = b1 * *m + (1.0 - b1) * g;
+                *v = b2 * *v + (1.0 - b2) * g * g;
+                *p -= alpha * *m / (v.sqrt() + epsilon);
+            }
+        }
+        for (i, (p, (e, ..))) in p.iter().zip(&expected).enumerate() {
+            assert!((f64::from(*p) - e).abs() < 2e-6, "{name}: parameter {i} is {p}, not {e}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn settings_out_of_range_are_errors() -> Result<()> {
+    let engine = Kernels::active()?;
+    let new = |config| Trainer::new(Mlp::new(&[2, 2], 0)?, config, &engine).map(|_| ());
+    let adam = |change: fn(&mut Adam)| {
+        let mut config = TrainConfig::default();
+        change(&mut config.adam);
+        config
+    };
+    for (config, expected) in [
+        (TrainConfig { batch: 0, ..TrainConfig::default() }, "batch is 0, but must be at least 1"),
+        (adam(|adam| adam.learning_rate = -1.0), "learning_rate is -1, but must be finite and not negative"),
+        (adam(|adam| adam.learning_rate = f32::NAN), "learning_rate is NaN, but must be finite and not negative"),
+        (adam(|adam| adam.beta1 = 1.0), "beta1 is 1, but must be in [0, 1)"),
+        (adam(|adam| adam.beta2 = -0.5), "beta2 is -0.5, but must be in [0, 1)"),
+        (adam(|adam| adam.epsilon = 0.0), "epsilon is 0, but must be finite and positive"),
+    ] {
+        assert_eq!(new(config).unwrap_err().to_string(), expected);
+    }
+    new(TrainConfig { batch: usize::MAX, ..TrainConfig::default() })
+}
