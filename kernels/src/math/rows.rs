@@ -48,69 +48,104 @@ impl Rows {
     }
 }
 
-/// Folds a row in [`GROUP`] lanes that start at `start`; elements that are not there count as `start`, too. The result
-/// is in every lane.
-#[inline(always)]
-fn fold<S: SimdF32>(s: S, x: &[f32], start: f32, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
-    const { assert!(GROUP / S::LANES <= 4) };
-    let pad = s.splat(start);
-    let mut lanes = [pad; 4];
-    for group in x.chunks(GROUP) {
-        for (v, lane) in lanes[..GROUP / S::LANES].iter_mut().enumerate() {
+/// A function that folds a row.
+trait Fold {
+    /// What elements that are not there count as.
+    const START: f32;
+    fn apply<S: SimdF32>(s: S, a: S::V, b: S::V) -> S::V;
+}
+
+struct Sum;
+impl Fold for Sum {
+    const START: f32 = 0.0;
+    #[inline(always)]
+    fn apply<S: SimdF32>(s: S, a: S::V, b: S::V) -> S::V {
+        s.add(a, b)
+    }
+}
+
+struct Max;
+impl Fold for Max {
+    const START: f32 = -f32::INFINITY;
+    #[inline(always)]
+    fn apply<S: SimdF32>(s: S, a: S::V, b: S::V) -> S::V {
+        s.max(a, b)
+    }
+}
+
+/// The vectors of up to [`GROUP`] elements of a row, each with the lanes that are in use.
+struct Group<S: SimdF32> {
+    lanes: [(S::V, S::Mask); 4],
+}
+
+impl<S: SimdF32> Group<S> {
+    /// Vectors of a full group.
+    const USED: usize = GROUP / S::LANES;
+
+    /// Elements that are not there become `pad`.
+    #[inline(always)]
+    fn load(s: S, x: &[f32], pad: f32) -> Self {
+        const { assert!(Self::USED <= 4) };
+        let pad = s.splat(pad);
+        let mut lanes = [(pad, s.first(0)); 4];
+        for (v, (lane, mask)) in lanes[..Self::USED].iter_mut().enumerate() {
             let at = v * S::LANES;
-            if at + S::LANES <= group.len() {
-                // SAFETY: a whole vector of the group.
-                *lane = f(*lane, unsafe { s.load(group.as_ptr().add(at)) });
-            } else if at < group.len() {
-                let mask = s.first(group.len() - at);
-                // SAFETY: the masked lanes are in the group.
-                let x = unsafe { s.load_masked(group.as_ptr().add(at), mask) };
-                *lane = f(*lane, s.select(mask, x, pad));
-            }
+            *mask = s.first(x.len().saturating_sub(at).min(S::LANES));
+            // SAFETY: the masked lanes are in the slice.
+            *lane = s.select(*mask, unsafe { s.load_masked(x.as_ptr().wrapping_add(at), *mask) }, pad);
+        }
+        Self { lanes }
+    }
+
+    #[inline(always)]
+    fn store(&self, s: S, x: &mut [f32]) {
+        for (v, (lane, mask)) in self.lanes[..Self::USED].iter().enumerate() {
+            // SAFETY: the masked lanes are in the slice, which has the length of the one that was loaded.
+            unsafe { s.store_masked(x.as_mut_ptr().wrapping_add(v * S::LANES), *mask, *lane) };
         }
     }
-    let all = match GROUP / S::LANES {
-        1 => lanes[0],
-        2 => f(lanes[0], lanes[1]),
-        _ => f(f(lanes[0], lanes[2]), f(lanes[1], lanes[3])),
-    };
-    let all = halve::<S, 8>(s, all, &f);
-    let all = halve::<S, 4>(s, all, &f);
-    let all = halve::<S, 2>(s, all, &f);
-    halve::<S, 1>(s, all, &f)
+
+    /// Lane by lane with another group.
+    #[inline(always)]
+    fn merge<F: Fold>(&mut self, s: S, other: &Self) {
+        for (a, b) in self.lanes[..Self::USED].iter_mut().zip(&other.lanes) {
+            a.0 = F::apply(s, a.0, b.0);
+        }
+    }
+
+    /// All lanes folded into one value, which is in every lane of the result.
+    #[inline(always)]
+    fn fold<F: Fold>(&self, s: S) -> S::V {
+        let [(a, _), (b, _), (c, _), (d, _)] = self.lanes;
+        let all = match Self::USED {
+            1 => a,
+            2 => F::apply(s, a, b),
+            _ => F::apply(s, F::apply(s, a, c), F::apply(s, b, d)),
+        };
+        let all = halve::<S, F, 8>(s, all);
+        let all = halve::<S, F, 4>(s, all);
+        let all = halve::<S, F, 2>(s, all);
+        halve::<S, F, 1>(s, all)
+    }
+
+    /// The elements become e^(x - top), and 0 where there are none.
+    #[inline(always)]
+    fn exp(&mut self, s: S, top: S::V) {
+        for (x, mask) in &mut self.lanes[..Self::USED] {
+            *x = s.select(*mask, Exp::eval(s, s.sub(*x, top)), s.splat(0.0));
+        }
+    }
 }
 
 /// Lane l takes lane l + D, and the other way round.
 #[inline(always)]
-fn halve<S: SimdF32, const D: usize>(s: S, v: S::V, f: impl Fn(S::V, S::V) -> S::V) -> S::V {
+fn halve<S: SimdF32, F: Fold, const D: usize>(s: S, v: S::V) -> S::V {
     if D < S::LANES {
         let (low, high) = s.trn::<D>(v, v);
-        f(low, high)
+        F::apply(s, low, high)
     } else {
         v
     }
-}
-
-#[inline(always)]
-fn sum<S: SimdF32>(s: S, x: &[f32]) -> S::V {
-    fold(
-        s,
-        x,
-        0.0,
-        #[inline(always)]
-        |a, b| s.add(a, b),
-    )
-}
-
-#[inline(always)]
-fn max<S: SimdF32>(s: S, x: &[f32]) -> S::V {
-    fold(
-        s,
-        x,
-        -f32::INFINITY,
-        #[inline(always)]
-        |a, b| s.max(a, b),
-    )
 }
 
 /// The first lane.
@@ -122,33 +157,36 @@ fn first<S: SimdF32>(s: S, v: S::V) -> f32 {
     x
 }
 
-/// `x[j] = f(x[j])`.
+/// A row becomes `finish(e^(x - max) / sum)`; gives max and the sum, in every lane. `finish` is told the index of its
+/// first element.
 #[inline(always)]
-fn map<S: SimdF32>(s: S, x: &mut [f32], f: impl Fn(S::V) -> S::V) {
-    for part in x.chunks_mut(S::LANES) {
-        let p = part.as_mut_ptr();
-        if part.len() == S::LANES {
-            // SAFETY: a whole vector.
-            unsafe { s.store(p, f(s.load(p))) };
-        } else {
-            let mask = s.first(part.len());
-            // SAFETY: the masked lanes are in the part.
-            unsafe { s.store_masked(p, mask, f(s.load_masked(p, mask))) };
-        }
+fn normalise<S: SimdF32>(s: S, x: &mut [f32], finish: impl Fn(S::V, usize) -> S::V) -> (S::V, S::V) {
+    let mut top = Group::load(s, &[], Max::START);
+    for x in x.chunks(GROUP) {
+        top.merge::<Max>(s, &Group::load(s, x, Max::START));
     }
-}
-
-/// A row becomes e^(x - max); gives max and the sum, in every lane.
-#[inline(always)]
-fn exp_from_max<S: SimdF32>(s: S, x: &mut [f32]) -> (S::V, S::V) {
-    let top = max(s, x);
-    map(
-        s,
-        x,
-        #[inline(always)]
-        |v| Exp::eval(s, s.sub(v, top)),
-    );
-    (top, sum(s, x))
+    let top = top.fold::<Max>(s);
+    let mut sum = Group::load(s, &[], Sum::START);
+    let mut e = Group::load(s, &[], 0.0);
+    for x in x.chunks_mut(GROUP) {
+        e = Group::load(s, x, 0.0);
+        e.exp(s, top);
+        sum.merge::<Sum>(s, &e);
+        e.store(s, x);
+    }
+    let sum = sum.fold::<Sum>(s);
+    // What was just written through a mask is slow to read again: a short row stays in registers.
+    let short = x.len() <= GROUP;
+    for (g, x) in x.chunks_mut(GROUP).enumerate() {
+        if !short {
+            e = Group::load(s, x, 0.0);
+        }
+        for (v, (lane, _)) in e.lanes[..Group::<S>::USED].iter_mut().enumerate() {
+            *lane = finish(s.div(*lane, sum), g * GROUP + v * S::LANES);
+        }
+        e.store(s, x);
+    }
+    (top, sum)
 }
 
 /// See [`Backend::softmax`](crate::Backend::softmax).
@@ -166,12 +204,11 @@ pub(super) unsafe fn softmax<S: SimdF32>(rows: Rows) {
                 rows.each(
                     #[inline(always)]
                     |_, x| {
-                        let (_, sum) = exp_from_max(s, x);
-                        map(
+                        normalise(
                             s,
                             x,
                             #[inline(always)]
-                            |v| s.div(v, sum),
+                            |p, _| p,
                         );
                     },
                 );
@@ -191,6 +228,7 @@ pub(super) unsafe fn softmax_cross_entropy<S: SimdF32>(rows: Rows, labels: &[u32
     s.run(
         #[inline(always)]
         || {
+            let scale = s.splat(scale);
             // SAFETY: the caller's promise.
             unsafe {
                 rows.each(
@@ -198,21 +236,27 @@ pub(super) unsafe fn softmax_cross_entropy<S: SimdF32>(rows: Rows, labels: &[u32
                     |i, z| {
                         let label = labels[i] as usize;
                         let chosen = s.splat(z[label]);
-                        let (top, sum) = exp_from_max(s, z);
-                        losses[i] = first(s, s.sub(Ln::eval(s, sum), s.sub(chosen, top)));
-                        let gradient = (z[label] / first(s, sum) - 1.0) * scale;
-                        map(
+                        let (top, sum) = normalise(
                             s,
                             z,
                             #[inline(always)]
-                            |v| s.mul(s.div(v, sum), s.splat(scale)),
+                            |p, at| s.mul(s.sub(p, one_hot(s, label, at)), scale),
                         );
-                        z[label] = gradient;
+                        losses[i] = first(s, s.sub(Ln::eval(s, sum), s.sub(chosen, top)));
                     },
                 );
             }
         },
     );
+}
+
+/// 1 in the lane of element `label` of a vector that starts at element `at`, else 0.
+#[inline(always)]
+fn one_hot<S: SimdF32>(s: S, label: usize, at: usize) -> S::V {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    let through = s.first((label + 1).saturating_sub(at).min(S::LANES));
+    let before = s.first(label.saturating_sub(at).min(S::LANES));
+    s.select(before, zero, s.select(through, one, zero))
 }
 
 /// See [`Backend::column_sums`](crate::Backend::column_sums).
