@@ -1,4 +1,32 @@
-//! SIMD kernels for matrix products and activations, without a dependency.
+//! Matrix products and activation functions on SIMD instructions chosen at run time, without a dependency, and with
+//! results whose bits do not depend on the CPU, the threads, the batch or the block sizes.
+//!
+//! ```
+//! use kernels::{MatMut, MatRef, gemm};
+//! let a = MatRef::new(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3)?;
+//! let mut c = [0.0; 4];
+//! gemm(a, a.t(), MatMut::new(&mut c, 2, 2)?)?;
+//! assert_eq!(c, [14.0, 32.0, 32.0, 77.0]);
+//! # Ok::<(), kernels::Error>(())
+//! ```
+//!
+//! # What is where
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `view`, `error` | matrix views, checked when they are made; the error type |
+//! | `simd` | the vector operations as traits; tokens that prove an instruction set |
+//! | `isa/*` | an instruction set each: its operations and its row of the table |
+//! | `backend` | the table, the choice of a row, the pin `KERNELS_ISA` |
+//! | `gemm/*` | the product: `mod` the call, `driver` and `block` the five loops, `tile` the micro-kernel, `pack`, `finish` |
+//! | `math/*` | functions of slices and rows, and updates of parameters |
+//! | `par` | who runs the parts of a call |
+//! | [`reference`](mod@reference) | naive loops, and the definition of a product to the bit |
+//!
+//! # Unsafe code
+//!
+//! A [`Backend`] that can be had is supported by the CPU, which makes its instructions callable; a view vouches for its
+//! elements, which makes its pointers readable. Every `unsafe` block says which of the two, or which check, it rests on.
 
 pub mod reference;
 
@@ -22,3 +50,8 @@ pub use view::{MatMut, MatRef};
 
 /// Products are summed in chunks of this many along k; see [`reference::definition`].
 pub const CHUNK: usize = 256;
+
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

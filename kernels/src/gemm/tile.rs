@@ -133,6 +133,12 @@ impl<S: Simd<T>, T, const NV: usize, const MASKED: bool> Row<S, T, NV, MASKED> {
     }
 }
 
+/// `x`, which the compiler can't see through where a tile of height `MR` has a group `g` of rows.
+#[inline(always)]
+fn hidden<const MR: usize, X>(g: usize, x: X) -> X {
+    if 4 * g < MR { black_box(x) } else { x }
+}
+
 /// Chunks longer than this give the old C time to arrive before it is needed.
 const PREFETCH_FROM: usize = 64;
 
@@ -142,10 +148,12 @@ const PREFETCH_FROM: usize = 64;
 #[expect(clippy::needless_range_loop, reason = "i and j are the indices of the formula, and run over several arrays")]
 unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(s: S, t: &Tile<T>) {
     let row = Row::<S, T, NV, MASKED> { s, mask: s.first(if MASKED { t.last } else { S::LANES }) };
-    // Row i of A is reached as group[i / 4] + step[i % 4]. Left to itself the compiler makes a chain of MR additions of
-    // it, as long as the multiplications take; what it can't see through it can't chain.
-    let mut group: [*const T; 4] = from_fn(|g| black_box(t.a.wrapping_offset(4 * g as isize * t.a_row)));
-    let step = [0, t.a_row, black_box(2 * t.a_row), black_box(3 * t.a_row)];
+    // Row i of A is reached as group[i / 4] + row[i % 4], and each group steps along k on its own. Left to itself the
+    // compiler makes a chain of MR additions of it, as long as the multiplications take, or keeps differences on the
+    // stack; what it can't see through it can't combine.
+    let mut group: [*const T; 4] = from_fn(|g| hidden::<MR, _>(g, t.a.wrapping_offset(4 * g as isize * t.a_row)));
+    let step: [isize; 4] = from_fn(|g| hidden::<MR, _>(g, t.a_col));
+    let a_row = [0, t.a_row, black_box(2 * t.a_row), black_box(3 * t.a_row)];
     let alpha = s.splat(t.alpha);
     let (mut b, mut beta, mut k) = (t.b, t.beta, t.k);
     loop {
@@ -166,13 +174,13 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
             }
             for i in 0..MR {
                 // SAFETY: row i of column p of A.
-                let av = s.splat(unsafe { *group[i / 4].wrapping_offset(step[i % 4]) });
+                let av = s.splat(unsafe { *group[i / 4].wrapping_offset(a_row[i % 4]) });
                 for j in 0..NV {
                     acc[i][j] = s.fma(av, bv[j], acc[i][j]);
                 }
             }
-            for a in &mut group[..MR.div_ceil(4)] {
-                *a = a.wrapping_offset(t.a_col);
+            for (a, step) in group.iter_mut().zip(step).take(MR.div_ceil(4)) {
+                *a = a.wrapping_offset(step);
             }
             b = b.wrapping_offset(t.b_row);
         }

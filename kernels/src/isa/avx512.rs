@@ -333,7 +333,7 @@ pub(crate) static ROW: Backend = Backend {
         pack_b_area: 16_384,
         pack_a_from: 256,
         pack_a_area: 65_536,
-        work_per_thread: 200_000,
+        work_per_thread: 2_000_000,
     },
     f64: Kernel {
         lanes: 8,
@@ -360,7 +360,7 @@ pub(crate) static ROW: Backend = Backend {
         pack_b_area: 16_384,
         pack_a_from: 256,
         pack_a_area: 65_536,
-        work_per_thread: 200_000,
+        work_per_thread: 2_000_000,
     },
     math: math::<Avx512, 12>(),
 };

@@ -415,7 +415,7 @@ pub(crate) static ROW: Backend = Backend {
         pack_b_area: 16_384,
         pack_a_from: 256,
         pack_a_area: 65_536,
-        work_per_thread: 200_000,
+        work_per_thread: 2_000_000,
     },
     f64: Kernel {
         lanes: 4,
@@ -434,7 +434,7 @@ pub(crate) static ROW: Backend = Backend {
         pack_b_area: 16_384,
         pack_a_from: 256,
         pack_a_area: 65_536,
-        work_per_thread: 200_000,
+        work_per_thread: 2_000_000,
     },
     math: math::<Portable<true>, 12>(),
 };
@@ -461,7 +461,7 @@ pub(crate) static PLAIN: Backend = Backend {
         pack_b_area: 16_384,
         pack_a_from: 256,
         pack_a_area: 65_536,
-        work_per_thread: 200_000,
+        work_per_thread: 2_000_000,
     },
     f64: Kernel {
         lanes: 4,
@@ -480,7 +480,7 @@ pub(crate) static PLAIN: Backend = Backend {
         pack_b_area: 16_384,
         pack_a_from: 256,
         pack_a_area: 65_536,
-        work_per_thread: 200_000,
+        work_per_thread: 2_000_000,
     },
     math: math::<Portable<false>, 6>(),
 };
