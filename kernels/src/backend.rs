@@ -35,14 +35,12 @@ pub struct Kernel<T: 'static> {
     pub(crate) pack: PackFn<T>,
     pub(crate) finish: FinishFn<T>,
     pub(crate) blocking: Blocking,
-    /// B is packed where more rows than this read it, and
+    /// B is packed where at least so many rows read it, and
     pub(crate) pack_b_from: usize,
-    /// it has more elements than this.
+    /// it has at least so many elements.
     pub(crate) pack_b_area: usize,
-    /// A is packed where more columns than this read it, and
+    /// A that lies badly is packed where at least so many columns read it.
     pub(crate) pack_a_from: usize,
-    /// it has more elements than this.
-    pub(crate) pack_a_area: usize,
     /// Multiplications that pay for waking one more thread.
     pub(crate) work_per_thread: usize,
 }

@@ -16,9 +16,6 @@ pub(crate) trait Isa: Copy {
 
     /// Runs `f`, compiled for this instruction set. `f` should be a closure whose callees are all inlined.
     fn run<R>(self, f: impl FnOnce() -> R) -> R;
-
-    /// Asks for the cache line at `p`; any address will do.
-    fn prefetch<T>(self, p: *const T);
 }
 
 /// Vectors of `T` on one instruction set.

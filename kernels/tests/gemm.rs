@@ -207,8 +207,8 @@ fn backends() -> Vec<&'static Backend> {
     Backend::supported().filter(|b| b.bits_match()).collect()
 }
 
-const TINY: Blocking = Blocking { mc: 1, kc: 1, nc: 1 };
-const SMALL: Blocking = Blocking { mc: 30, kc: 2 * CHUNK, nc: 70 };
+const TINY: Blocking = Blocking { kc: 1, nc: 1 };
+const SMALL: Blocking = Blocking { kc: 2 * CHUNK, nc: 70 };
 const WAYS: [(Option<Blocking>, &dyn Par); 3] = [(None, &Serial), (Some(TINY), &Serial), (Some(SMALL), &Serial)];
 
 #[test]
@@ -416,11 +416,11 @@ mod random {
             beta in prop::sample::select(vec![0.0, 1.0, -1.0, 0.5]),
             bias in prop::sample::select(ALONG.to_vec()),
             relu: bool,
-            (mc, kc, nc) in (1usize..50, 1usize..600, 1usize..100),
+            (kc, nc) in (1usize..600, 1usize..100),
         ) {
             let layouts = (LAYOUTS[la], LAYOUTS[lb], LAYOUTS[lc]);
             let case = Case { size: (m, k, n), layouts, alpha, beta, bias, relu };
-            let blocking = Blocking { mc, kc, nc };
+            let blocking = Blocking { kc, nc };
             case.check::<f32>(&backends(), &[(None, &Serial), (Some(blocking), &Serial)]);
             case.check::<f64>(&backends(), &[(None, &Serial), (Some(blocking), &Serial)]);
         }

@@ -1,12 +1,13 @@
-//! Loops 5, 4 and 3: cuts a product into jobs, the jobs into blocks, and packs what should be packed. Names no
+//! Loops 4 and 3: cuts a product into jobs, the jobs into blocks, and packs what should be packed. Names no
 //! instruction set: everything that depends on one is in the [`Kernel`].
 
-use super::block::{self, Block, Operand, split};
+use super::block::{self, Packed, split};
 use super::blocking::Blocking;
 use super::finish::{Epilogue, Finish};
 use super::pack::Panel;
 use super::tile::Float;
 use super::workspace;
+use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::par::Par;
 
@@ -22,7 +23,9 @@ impl<T> Matrix<T> {
     fn t(self) -> Self {
         Self { row: self.col, col: self.row, ..self }
     }
-    fn at(self, i: usize, j: usize) -> Self {
+    /// The part that begins at row `i` and column `j`.
+    #[inline(always)]
+    pub(crate) fn at(self, i: usize, j: usize) -> Self {
         Self { ptr: self.ptr.wrapping_offset(i as isize * self.row + j as isize * self.col), ..self }
     }
 }
@@ -47,7 +50,7 @@ unsafe impl<T: Sync> Sync for Problem<T> {}
 
 impl<T: Float> Problem<T> {
     /// The same product seen from the other side: C' = B' A'. The same additions in the same order, so the same bits.
-    fn t(self) -> Self {
+    pub(crate) fn t(&self) -> Self {
         Self {
             m: self.n,
             n: self.m,
@@ -55,12 +58,12 @@ impl<T: Float> Problem<T> {
             b: self.a.t(),
             c: self.c.t(),
             epilogue: self.epilogue.map(Epilogue::t),
-            ..self
+            ..*self
         }
     }
 
     /// The part that computes rows `i..i + m` and columns `j..j + n` of C.
-    fn part(self, (i, m): (usize, usize), (j, n): (usize, usize)) -> Self {
+    fn part(&self, (i, m): (usize, usize), (j, n): (usize, usize)) -> Self {
         Self {
             m,
             n,
@@ -68,7 +71,7 @@ impl<T: Float> Problem<T> {
             b: self.b.at(0, j),
             c: self.c.at(i, j),
             epilogue: self.epilogue.map(|e| e.at(i, j)),
-            ..self
+            ..*self
         }
     }
 
@@ -93,39 +96,39 @@ pub(crate) struct Route {
 
 /// Chooses the route.
 #[inline]
-pub(crate) fn route<T: Float>(
-    kernel: &Kernel<T>,
-    x: &Problem<T>,
-    blocking: Option<Blocking>,
-    threads: usize,
-) -> (Problem<T>, Route) {
+pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, blocking: Option<Blocking>, threads: usize) -> Route {
     // A vector of C is made of adjacent columns. A single column is better seen as a row.
     let transposed = x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
-    let x = if transposed { x.t() } else { *x };
-    let jobs = if threads > 1 { jobs(kernel, &x, threads) } else { (1, 1) };
-    let (m, n) = if jobs == (1, 1) { (x.m, x.n) } else { (x.m.div_ceil(jobs.0), x.n.div_ceil(jobs.1)) };
+    let (m, n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
+    let jobs = if threads > 1 { jobs(kernel, (m, x.k, n), threads) } else { (1, 1) };
+    let (m, n) = if jobs == (1, 1) { (m, n) } else { (m.div_ceil(jobs.0), n.div_ceil(jobs.1)) };
+    let forced = blocking.is_some();
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where it is read
     // often enough to earn the copy.
-    let forced = blocking.is_some();
-    let pack_b = x.b.col != 1 || forced || (m > kernel.pack_b_from && x.k * n > kernel.pack_b_area);
-    let pack_a = forced || (n > kernel.pack_a_from && m * x.k > kernel.pack_a_area);
-    (x, Route { transposed, pack_a, pack_b, blocking: blocking.unwrap_or(kernel.blocking), jobs })
+    let pack_b = b.col != 1 || forced || (m >= kernel.pack_b_from && x.k * n >= kernel.pack_b_area);
+    // The rows of a panel of A fight for the same places in the cache where they lie a large power of two apart.
+    let crowded = a.row != 1 && (a.row * size_of::<T>() as isize) % CROWDED == 0;
+    let pack_a = forced || (crowded && n >= kernel.pack_a_from);
+    Route { transposed, pack_a, pack_b, blocking: blocking.unwrap_or(kernel.blocking), jobs }
 }
 
+/// Rows this many bytes apart, or a multiple of it, share a quarter of the places of a first cache of 4 KiB a way.
+const CROWDED: isize = 1024;
+
 /// Parts along m and n: as many as pay for the hand-off, tiles kept whole.
-fn jobs<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, threads: usize) -> (usize, usize) {
-    let work = x.m.saturating_mul(x.n).saturating_mul(x.k.max(1));
-    let threads = threads.min(work / kernel.work_per_thread).min(x.m.saturating_mul(x.n));
+fn jobs<T>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads: usize) -> (usize, usize) {
+    let work = m.saturating_mul(n).saturating_mul(k);
+    let threads = threads.min(work / kernel.work_per_thread);
     if threads < 2 {
         return (1, 1);
     }
-    // The grid whose largest part is smallest, counted in tiles; ties go to the squarer part, which packs less.
+    // The grid whose largest part is smallest, counted in vectors; ties go to the squarer part, which reads less.
     let cost = |jm: usize, jn: usize| {
-        let (m, n) = (x.m.div_ceil(jm), x.n.div_ceil(jn));
+        let (m, n) = (m.div_ceil(jm), n.div_ceil(jn));
         (m * n.div_ceil(kernel.lanes), m + n)
     };
-    (1..=threads.min(x.m))
-        .map(|jm| (jm, (threads / jm).min(x.n.div_ceil(kernel.lanes)).max(1)))
+    (1..=threads.min(m))
+        .map(|jm| (jm, (threads / jm).min(n.div_ceil(kernel.lanes)).max(1)))
         .min_by_key(|&(jm, jn)| cost(jm, jn))
         .unwrap_or((1, 1))
 }
@@ -173,119 +176,71 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
         // SAFETY: the caller's promise.
         return unsafe { scale(kernel, x) };
     }
-    let nr = kernel.width(x.m);
-    let a = Operand::Strided { ptr: x.a.ptr.cast_const(), line: x.a.row, depth: x.a.col };
-    let b = Operand::Strided { ptr: x.b.ptr.cast_const(), line: x.b.col, depth: x.b.row };
-    let whole = Block {
-        m: x.m,
-        n: x.n,
-        k: x.k,
-        nr,
-        a,
-        b,
-        c: x.c.ptr,
-        c_row: x.c.row,
-        c_col: x.c.col,
-        alpha: x.alpha,
-        beta: x.beta,
-        epilogue: x.epilogue,
-    };
     if !route.pack_a && !route.pack_b {
         // SAFETY: the caller's promise; B's columns are adjacent, or the route would pack it.
-        return unsafe { block::run(kernel, &whole) };
+        return unsafe { block::run(kernel, x, Packed::NONE) };
     }
-    let Blocking { mc, kc, nc } = route.blocking.fit(kernel.mr, nr);
-    let (mc, kc, nc) = (mc.min(x.m), kc.min(x.k), nc.min(x.n));
-    let room_a = if route.pack_a { (mc * kc).next_multiple_of(workspace::ALIGN) } else { 0 };
-    let room_b = if route.pack_b { kc * nc.next_multiple_of(kernel.lanes) } else { 0 };
+    let nr = kernel.width(x.m);
+    let Blocking { kc, nc } = route.blocking.fit(nr);
+    let (kc, nc) = (kc.min(x.k), nc.min(x.n.next_multiple_of(kernel.lanes)));
+    let room_a = if route.pack_a { (kernel.mr * kc).next_multiple_of(workspace::ALIGN) } else { 0 };
+    let room_b = if route.pack_b { nc * kc } else { 0 };
     workspace::with(room_a + room_b, |space: *mut T| {
+        let mut packed = Packed::NONE;
+        if route.pack_a {
+            packed.a = space;
+        }
         for (j, n) in split_at(x.n, nc, nr) {
-            for p in (0..x.k).step_by(kc) {
-                let k = kc.min(x.k - p);
+            for (p, k) in split_at(x.k, kc, CHUNK) {
                 let last = p + k == x.k;
-                let beta = if p == 0 { x.beta } else { T::ONE };
-                let b_at = x.b.at(p, j);
-                let b = Matrix { row: b_at.col, col: b_at.row, ..b_at };
-                let b = if route.pack_b {
-                    // SAFETY: k columns of n lines of B; the space holds them, each panel rounded up to vectors.
-                    unsafe { pack(kernel, b, n, k, space.wrapping_add(room_a), Panels::Fixed(nr)) }
-                } else {
-                    Operand::Strided { ptr: b.ptr.cast_const(), line: b.row, depth: b.col }
+                let part = Problem {
+                    n,
+                    k,
+                    a: x.a.at(0, p),
+                    b: x.b.at(p, j),
+                    c: x.c.at(0, j),
+                    beta: if p == 0 { x.beta } else { T::ONE },
+                    epilogue: if last { x.epilogue.map(|e| e.at(0, j)) } else { None },
+                    ..*x
                 };
-                for (i, m) in split_at(x.m, mc, kernel.mr) {
-                    let a = x.a.at(i, p);
-                    let a = if route.pack_a {
-                        // SAFETY: m lines of k elements of A, for which there is space.
-                        unsafe { pack(kernel, a, m, k, space, Panels::Even(kernel.mr)) }
-                    } else {
-                        Operand::Strided { ptr: a.ptr.cast_const(), line: a.row, depth: a.col }
-                    };
-                    let block = Block {
-                        m,
-                        n,
-                        k,
-                        a,
-                        b,
-                        c: x.c.at(i, j).ptr,
-                        beta,
-                        epilogue: if last { x.epilogue.map(|e| e.at(i, j)) } else { None },
-                        ..whole
-                    };
-                    // SAFETY: a part of the caller's problem.
-                    unsafe { block::run(kernel, &block) };
+                if route.pack_b {
+                    let to = space.wrapping_add(room_a);
+                    // SAFETY: the part's B, for which there is room.
+                    unsafe { pack_b(kernel, &part, nr, to) };
+                    packed.b = to;
                 }
+                // SAFETY: a part of the caller's problem.
+                unsafe { block::run(kernel, &part, packed) };
             }
         }
     });
 }
 
-/// Cuts `total` into nearly equal blocks of at most `most`, all but the last a multiple of `unit`.
+/// Cuts `total` into nearly equal parts of at most `most`, all but the last a multiple of `unit`.
 fn split_at(total: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
     let units = total.div_ceil(unit);
-    split(units, most.div_ceil(unit).max(1)).map(move |(u, len)| (u * unit, (len * unit).min(total - u * unit)))
+    split(units, most.div_ceil(unit)).map(move |(u, len)| (u * unit, (len * unit).min(total - u * unit)))
 }
 
-/// How an operand is cut into panels; [`block::run`] walks them the same way.
-enum Panels {
-    /// As equal as they can be, of at most this many lines: A.
-    Even(usize),
-    /// This many lines each, the last one rounded up to whole vectors: B.
-    Fixed(usize),
-}
-
-/// Packs `lines x k` of a matrix whose rows are the lines.
+/// Packs all of B, in panels of `nr` columns, the last one rounded up to whole vectors.
 ///
 /// # Safety
-/// The matrix is readable there; `to` has room for the panels.
-unsafe fn pack<T: Float>(
-    kernel: &Kernel<T>,
-    from: Matrix<T>,
-    lines: usize,
-    k: usize,
-    to: *mut T,
-    panels: Panels,
-) -> Operand<T> {
-    let one = |first: usize, lines: usize, width: usize| {
+/// The kernel's row is supported by this CPU; B is readable; `to` has room.
+unsafe fn pack_b<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, nr: usize, to: *mut T) {
+    for j in (0..x.n).step_by(nr) {
+        let lines = nr.min(x.n - j);
         let panel = Panel {
-            from: from.at(first, 0).ptr.cast_const(),
-            line: from.row,
-            depth: from.col,
+            from: x.b.at(0, j).ptr.cast_const(),
+            line: x.b.col,
+            depth: x.b.row,
             lines,
-            k,
-            to: to.wrapping_add(first * k),
-            width,
+            k: x.k,
+            to: to.wrapping_add(j * x.k),
+            width: lines.next_multiple_of(kernel.lanes),
         };
         // SAFETY: the caller's promise.
-        unsafe { (kernel.pack)(&panel) }
-    };
-    match panels {
-        Panels::Even(most) => split(lines, most).for_each(|(first, len)| one(first, len, len)),
-        Panels::Fixed(width) => (0..lines).step_by(width).for_each(|first| {
-            let len = width.min(lines - first);
-            one(first, len, len.next_multiple_of(kernel.lanes));
-        }),
+        unsafe { (kernel.pack)(&panel) };
     }
-    Operand::Packed { ptr: to.cast_const(), k }
 }
 
 /// No products: C <- epilogue(beta C).

@@ -111,7 +111,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         Self { activation, ..self }
     }
 
-    /// Packs both operands in blocks of these sizes, instead of those that the library would choose.
+    /// Packs both operands, in blocks of these sizes, instead of those that the library would choose.
     #[inline]
     #[must_use]
     pub fn blocking(self, blocking: Blocking) -> Self {
@@ -166,10 +166,17 @@ impl<'a, T: Element> Gemm<'a, T> {
             epilogue: if plain { None } else { Some(Epilogue { bias, activation: self.activation }) },
         };
         let kernel = T::kernel(self.chosen()?);
-        let (problem, route) = driver::route(kernel, &problem, self.blocking, self.par.threads());
+        let route = driver::route(kernel, &problem, self.blocking, self.par.threads());
+        let turned;
+        let problem = if route.transposed {
+            turned = problem.t();
+            &turned
+        } else {
+            &problem
+        };
         // SAFETY: a backend that can be had is supported; the views vouch for their elements, `&mut` for C's being apart
         // from all else; the shapes were checked.
-        unsafe { driver::run(kernel, &problem, &route, self.par) };
+        unsafe { driver::run(kernel, problem, &route, self.par) };
         Ok(())
     }
 
@@ -192,7 +199,7 @@ impl<'a, T: Element> Gemm<'a, T> {
             beta: self.beta,
             epilogue: None,
         };
-        let (_, route) = driver::route(kernel, &problem, self.blocking, self.par.threads());
+        let route = driver::route(kernel, &problem, self.blocking, self.par.threads());
         let size = (m, k, n);
         let tile = (kernel.mr, kernel.nr);
         let pinned = self.backend.is_some() || std::env::var_os(crate::backend::PIN).is_some();
@@ -249,7 +256,7 @@ impl fmt::Display for Explanation {
             (true, true) => writeln!(f, "  route    blocked: both operands are packed")?,
         }
         if pack_a || pack_b {
-            writeln!(f, "  blocks   mc {}, kc {}, nc {}", blocking.mc, blocking.kc, blocking.nc)?;
+            writeln!(f, "  blocks   kc {}, nc {}", blocking.kc, blocking.nc)?;
         }
         write!(f, "  jobs     {jm} along m by {jn} along n, on {} threads", self.threads)
     }

@@ -66,18 +66,21 @@ pub(crate) unsafe fn pack<S: Simd<T>, T: Float>(x: &Panel<T>) {
 /// See [`PackFn`].
 #[inline(always)]
 unsafe fn copy<S: Simd<T>, T: Float>(s: S, x: &Panel<T>) {
-    let whole = x.lines / S::LANES * S::LANES;
-    let mask = s.first(x.lines - whole);
-    for p in 0..x.k {
-        let from = x.from.wrapping_offset(p as isize * x.depth);
-        let to = x.to.wrapping_add(p * x.width);
-        // SAFETY: elements of step p, and their places in the panel.
-        unsafe {
-            for i in (0..whole).step_by(S::LANES) {
-                s.store(to.add(i), s.load(from.add(i)));
+    for i in (0..x.lines).step_by(S::LANES) {
+        let lines = (x.lines - i).min(S::LANES);
+        let (mut from, mut to) = (x.from.wrapping_add(i), x.to.wrapping_add(i));
+        if lines == S::LANES {
+            for _ in 0..x.k {
+                // SAFETY: a vector of a step along k, and its place in the panel.
+                unsafe { s.store(to, s.load(from)) };
+                (from, to) = (from.wrapping_offset(x.depth), to.wrapping_add(x.width));
             }
-            if whole < x.lines {
-                s.store_masked(to.add(whole), mask, s.load_masked(from.add(whole), mask));
+        } else {
+            let mask = s.first(lines);
+            for _ in 0..x.k {
+                // SAFETY: the lines that there are, and their places in the panel.
+                unsafe { s.store_masked(to, mask, s.load_masked(from, mask)) };
+                (from, to) = (from.wrapping_offset(x.depth), to.wrapping_add(x.width));
             }
         }
     }

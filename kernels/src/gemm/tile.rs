@@ -139,9 +139,6 @@ fn hidden<const MR: usize, X>(g: usize, x: X) -> X {
     if 4 * g < MR { black_box(x) } else { x }
 }
 
-/// Chunks longer than this give the old C time to arrive before it is needed.
-const PREFETCH_FROM: usize = 64;
-
 /// # Safety
 /// See [`TileFn`].
 #[inline(always)]
@@ -158,13 +155,6 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
     let (mut b, mut beta, mut k) = (t.b, t.beta, t.k);
     loop {
         let chunk = k.min(CHUNK);
-        if chunk > PREFETCH_FROM {
-            for i in 0..MR {
-                for j in 0..NV {
-                    s.prefetch(t.c_row(i).wrapping_add(j * S::LANES));
-                }
-            }
-        }
         let mut acc = [[s.splat(T::ZERO); NV]; MR];
         for _ in 0..chunk {
             let mut bv = [s.splat(T::ZERO); NV];

@@ -36,11 +36,6 @@ impl Isa for Avx2 {
         // SAFETY: the token proves the features.
         unsafe { run(f) }
     }
-    #[inline(always)]
-    fn prefetch<T>(self, p: *const T) {
-        // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
 }
 
 /// A window of 8 entries that starts at `8 - n` selects the first `n` lanes.
@@ -320,11 +315,10 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Avx2, f32>,
         finish: finish::<Avx2, f32>,
-        blocking: Blocking { mc: 480, kc: 256, nc: 4096 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     f64: Kernel {
@@ -341,11 +335,10 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Avx2, f64>,
         finish: finish::<Avx2, f64>,
-        blocking: Blocking { mc: 240, kc: 256, nc: 4096 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     math: math::<Avx2, 12>(),

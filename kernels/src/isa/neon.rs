@@ -36,9 +36,6 @@ impl Isa for Neon {
         // SAFETY: the token proves the features.
         unsafe { run(f) }
     }
-    /// The stable intrinsics have no prefetch for ARM.
-    #[inline(always)]
-    fn prefetch<T>(self, _: *const T) {}
 }
 
 /// A window of 4 entries that starts at `4 - n` selects the first `n` lanes.
@@ -343,11 +340,10 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Neon, f32>,
         finish: finish::<Neon, f32>,
-        blocking: Blocking { mc: 128, kc: 256, nc: 2048 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     f64: Kernel {
@@ -366,11 +362,10 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Neon, f64>,
         finish: finish::<Neon, f64>,
-        blocking: Blocking { mc: 64, kc: 256, nc: 2048 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     math: math::<Neon, 16>(),

@@ -46,8 +46,6 @@ impl<const FUSED: bool> Isa for Portable<FUSED> {
         }
         f()
     }
-    #[inline(always)]
-    fn prefetch<T>(self, _: *const T) {}
 }
 
 /// `f` of each lane. Closures that the compiler leaves behind as calls would be compiled without FMA, so everything on the
@@ -410,11 +408,10 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Portable<true>, f32>,
         finish: finish::<Portable<true>, f32>,
-        blocking: Blocking { mc: 128, kc: 256, nc: 2048 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     f64: Kernel {
@@ -429,11 +426,10 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Portable<true>, f64>,
         finish: finish::<Portable<true>, f64>,
-        blocking: Blocking { mc: 64, kc: 256, nc: 2048 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     math: math::<Portable<true>, 12>(),
@@ -456,11 +452,10 @@ pub(crate) static PLAIN: Backend = Backend {
         ],
         pack: pack::<Portable<false>, f32>,
         finish: finish::<Portable<false>, f32>,
-        blocking: Blocking { mc: 128, kc: 256, nc: 2048 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     f64: Kernel {
@@ -475,11 +470,10 @@ pub(crate) static PLAIN: Backend = Backend {
         ],
         pack: pack::<Portable<false>, f64>,
         finish: finish::<Portable<false>, f64>,
-        blocking: Blocking { mc: 64, kc: 256, nc: 2048 },
+        blocking: Blocking { kc: 1024, nc: 256 },
         pack_b_from: 96,
         pack_b_area: 16_384,
         pack_a_from: 256,
-        pack_a_area: 65_536,
         work_per_thread: 2_000_000,
     },
     math: math::<Portable<false>, 6>(),
