@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{compare, info, train};
+use crate::commands::{certify, compare, gemm, info, train};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -14,6 +14,7 @@ Examples:
   harness train --seed 1           train on MNIST, draw the first predictions
   harness train --hidden 256,64 --threads 2 --json run.json
   KERNELS_ISA=avx2 harness train   pin a row of the kernels' table
+  harness gemm 512 512 512         a product in depth; more in harness gemm --help
   harness info                     what the CPU offers, and where data was found
 
 Exit codes: 0 all well, 1 an error or a failed check, 2 wrong usage.";
@@ -32,6 +33,10 @@ struct Cli {
 enum Command {
     /// Compare the kernels with naive loops: speed, error, training (the default)
     Compare(compare::Args),
+    /// Measure matrix products in depth, against other libraries too
+    Gemm(gemm::Args),
+    /// Check the functions on all inputs, or a part of them, and write docs/accuracy.md
+    Certify(certify::Args),
     /// Train a multi-layer perceptron and draw its first predictions
     Train(train::Args),
     /// Show the CPU, the rows of the kernels' table, the caches and the data found
@@ -57,6 +62,8 @@ fn run(cli: Cli) -> Result<()> {
     let mut console = Console::new();
     match cli.command.unwrap_or(Command::Compare(cli.compare)) {
         Command::Compare(args) => compare::run(&args, &mut console),
+        Command::Gemm(args) => gemm::run(&args, &mut console),
+        Command::Certify(args) => certify::run(&args, &mut console),
         Command::Train(args) => train::run(&args, &mut console),
         Command::Info(args) => info::run(&args, &console),
     }

@@ -1,6 +1,7 @@
 //! Who takes part in a comparison.
 
 use kernels::Backend;
+use peers::Peer;
 use std::fmt;
 
 /// One way to compute.
@@ -14,6 +15,10 @@ pub enum Contender {
     NaiveIkj,
     /// A row of the kernels' table.
     Row(&'static Backend),
+    /// A row of the kernels' table, on so many threads.
+    Team(&'static Backend, usize),
+    /// Another library, on so many threads if it lets its caller choose.
+    Peer(&'static dyn Peer, usize),
 }
 
 impl Contender {
@@ -27,35 +32,48 @@ impl Contender {
         [Self::NaiveLoop].into_iter().chain(Backend::supported().map(Self::Row)).collect()
     }
 
-    /// What people call it.
-    pub fn name(&self) -> &'static str {
+    /// The row of the kernels' table, if it is one.
+    pub fn backend(&self) -> Option<&'static Backend> {
         match self {
-            Self::NaiveLoop => "naive loop",
-            Self::NaiveIjk => "naive i-j-k",
-            Self::NaiveIkj => "naive i-k-j",
-            Self::Row(backend) => backend.name(),
+            Self::Row(backend) | Self::Team(backend, _) => Some(backend),
+            _ => None,
         }
     }
 
     /// Whether it is a row of the kernels' table.
     pub fn is_row(&self) -> bool {
-        matches!(self, Self::Row(_))
+        self.backend().is_some()
+    }
+
+    /// How many threads it was given.
+    pub fn threads(&self) -> usize {
+        match *self {
+            Self::Team(_, threads) | Self::Peer(_, threads) => threads,
+            _ => 1,
+        }
     }
 
     /// Whether the result must have the same bits as that of every other contender that says yes.
     pub fn bits_match(&self) -> bool {
-        matches!(self, Self::Row(backend) if backend.bits_match())
+        self.backend().is_some_and(Backend::bits_match)
     }
 }
 
 impl PartialEq for Contender {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.to_string() == other.to_string()
     }
 }
 
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        match self {
+            Self::NaiveLoop => f.pad("naive loop"),
+            Self::NaiveIjk => f.pad("naive i-j-k"),
+            Self::NaiveIkj => f.pad("naive i-k-j"),
+            Self::Row(backend) => f.pad(backend.name()),
+            Self::Team(backend, threads) => f.pad(&format!("{} x{threads}", backend.name())),
+            Self::Peer(peer, _) => f.pad(peer.name()),
+        }
     }
 }

@@ -14,6 +14,9 @@ pub enum Error {
     /// A kernel refused a call, or `KERNELS_ISA` can't be met.
     #[error(transparent)]
     Kernels(#[from] kernels::Error),
+    /// A library that was to be compared with can't be loaded.
+    #[error(transparent)]
+    Peer(#[from] peers::LoadError),
     /// No data directory was named, and none is in the usual places.
     #[error("no MNIST data in {}; name the directory with --data", list(tried))]
     NoData {

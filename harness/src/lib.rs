@@ -3,7 +3,8 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`contender`] | who takes part: naive loops, the rows of the kernels' table |
+//! | [`contender`] | who takes part: naive loops, the rows of the kernels' table, other libraries |
+//! | [`number`] | the element types |
 //! | [`case`] | what is compared, and how each contender does it; no timing without a passed check |
 //! | [`verify`] | error against f64, equality of bits |
 //! | [`measure`] | interleaved timing, median and spread, ratios within rounds |
@@ -27,6 +28,7 @@ mod error;
 pub mod files;
 pub mod machine;
 pub mod measure;
+pub mod number;
 pub mod peak;
 pub mod picture;
 pub mod report;

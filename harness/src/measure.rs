@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::convert::Infallible;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Does the work as many times as it is told and says how long that took.
@@ -21,6 +22,9 @@ pub struct Plan {
     pub min_rounds: usize,
     /// Calls are batched until a sample takes at least this long, so that reading the clock costs nothing.
     pub min_sample: Duration,
+    /// A pause before each sample, in which threads of the last contender that still spin for work go to sleep. An
+    /// untimed sample follows it, so that nobody is timed while waking up.
+    pub rest: Duration,
     /// Seed of the shuffled order.
     pub seed: u64,
 }
@@ -28,7 +32,7 @@ pub struct Plan {
 impl Plan {
     /// A plan that spends about `budget` on one comparison.
     pub fn lasting(budget: Duration) -> Self {
-        Self { budget, min_rounds: 5, min_sample: Duration::from_micros(200), seed: 0 }
+        Self { budget, min_rounds: 5, min_sample: Duration::from_micros(200), rest: Duration::ZERO, seed: 0 }
     }
 }
 
@@ -85,7 +89,14 @@ pub fn interleaved(plan: &Plan, contenders: &mut [Timed<'_>]) -> Vec<Samples> {
         plan.seed,
         contenders.len(),
         |done| done < plan.min_rounds || start.elapsed() < plan.budget,
-        |_, who| Ok(contenders[who](batches[who]).as_secs_f64() / f64::from(batches[who])),
+        |_, who| {
+            let (run, calls) = (&mut contenders[who], batches[who]);
+            if !plan.rest.is_zero() {
+                thread::sleep(plan.rest);
+                run(calls);
+            }
+            Ok(run(calls).as_secs_f64() / f64::from(calls))
+        },
     );
     samples
 }

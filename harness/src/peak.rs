@@ -1,6 +1,8 @@
 //! The speed limit: how many floating-point operations per second one core does when it waits for nothing.
 
+use crate::measure::Timed;
 use kernels::Backend;
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// Measured peak of a row in FLOP/s on one core: its independent chains of fused multiply-adds, kept in registers.
@@ -22,4 +24,16 @@ pub fn fma_peak(backend: &Backend, budget: Duration) -> f64 {
         }
     }
     best
+}
+
+/// The same loop as a contender among others, to meet the clock that they meet; and the operations of one call.
+pub fn timed(backend: &'static Backend) -> (Timed<'static>, f64) {
+    const ITERATIONS: u64 = 1 << 10;
+    let operations = backend.fma_peak_loop(ITERATIONS) as f64;
+    let run = move |calls: u32| {
+        let begin = Instant::now();
+        black_box(backend.fma_peak_loop(ITERATIONS * u64::from(calls)));
+        begin.elapsed()
+    };
+    (Box::new(run), operations)
 }

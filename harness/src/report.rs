@@ -42,6 +42,9 @@ impl fmt::Display for Table {
     }
 }
 
+/// What stands where there is no number.
+pub const NONE: &str = "-";
+
 /// A number with three significant digits, or all digits before the point.
 pub fn short(x: f64) -> String {
     let digits = if x == 0.0 { 1 } else { x.abs().log10().floor() as i32 + 1 };

@@ -32,11 +32,15 @@ impl Runner {
     }
 
     /// The routines of this contender.
+    ///
+    /// # Panics
+    /// For a peer, which multiplies but does not train.
     pub fn engine(&self) -> Box<dyn Engine + '_> {
         match self.who {
             Contender::NaiveLoop | Contender::NaiveIjk => Box::new(Naive { order: LoopOrder::Ijk }),
             Contender::NaiveIkj => Box::new(Naive { order: LoopOrder::Ikj }),
-            Contender::Row(backend) => Box::new(Kernels { backend, par: &self.team }),
+            Contender::Row(backend) | Contender::Team(backend, _) => Box::new(Kernels { backend, par: &self.team }),
+            Contender::Peer(..) => panic!("{} does not train", self.who),
         }
     }
 }

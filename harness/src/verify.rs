@@ -1,9 +1,8 @@
 //! Judges a result: its error against an oracle in f64, and its bits against another row's.
 
+use crate::number::Number;
+use kernels::MatRef;
 use std::fmt;
-
-/// Half the distance from 1 to the next f32, the error of one rounding.
-const ROUNDING: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// The largest errors of a result.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,11 +23,11 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// For a matrix product with inner dimension `k`. The unit is 2^-24 of |A||B|, and k roundings give the bound
-    /// k u / (1 - k u), whatever the order of the sums.
-    pub fn product(exact: Vec<f64>, magnitude: Vec<f64>, k: usize) -> Self {
-        let unit = magnitude.into_iter().map(|x| x * ROUNDING).collect();
-        Self { exact, unit, bound: k as f64 / (1.0 - k as f64 * ROUNDING) }
+    /// For a matrix product with inner dimension `k` in the type `T`. The unit is the rounding error u of |A||B|, and k
+    /// roundings give the bound k u / (1 - k u), whatever the order of the sums; one unit more, since `exact` is rounded.
+    pub fn product<T: Number>(exact: Vec<f64>, magnitude: Vec<f64>, k: usize) -> Self {
+        let unit = magnitude.into_iter().map(|x| x * T::ROUNDING).collect();
+        Self { exact, unit, bound: k as f64 / (1.0 - k as f64 * T::ROUNDING) + 1.0 }
     }
 
     /// For functions of one number. The unit is the ULP: the distance between f32s around the exact value.
@@ -38,11 +37,12 @@ impl Oracle {
     }
 
     /// The largest errors; an `Err` when one is beyond the bound or a result is not a number.
-    pub fn judge(&self, result: &[f32]) -> Result<Accuracy, Wrong> {
+    pub fn judge<T: Number>(&self, result: &[T]) -> Result<Accuracy, Wrong> {
         assert_eq!(result.len(), self.exact.len(), "a case and its oracle disagree about the size");
         let mut worst = Accuracy { scaled: 0.0, absolute: 0.0 };
         for (index, ((&got, &exact), &unit)) in result.iter().zip(&self.exact).zip(&self.unit).enumerate() {
-            let absolute = (f64::from(got) - exact).abs();
+            let got = got.into();
+            let absolute = (got - exact).abs();
             // A product with a row of zeros has no unit, but then it is exact.
             let scaled = if absolute == 0.0 { 0.0 } else { absolute / unit };
             if scaled.is_nan() || scaled > self.bound {
@@ -62,12 +62,43 @@ fn ulp(x: f64) -> f64 {
 }
 
 /// Compares bits, any NaN being equal to any other.
-pub fn same_bits(this: &[f32], other: &[f32]) -> Result<(), Wrong> {
-    let differ = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan());
+pub fn same_bits<T: Number>(this: &[T], other: &[T]) -> Result<(), Wrong> {
+    let is_nan = |x: T| x.into().is_nan();
+    let differ = |(&a, &b): (&T, &T)| a.bits() != b.bits() && !(is_nan(a) && is_nan(b));
+    let text = |x: T| format!("{x:e} ({:0width$x})", x.bits(), width = 2 * size_of::<T>());
     match this.iter().zip(other).position(differ) {
-        Some(index) => Err(Wrong::Bits { index, this: this[index], other: other[index] }),
+        Some(index) => Err(Wrong::Bits { index, this: text(this[index]), other: text(other[index]) }),
         None => Ok(()),
     }
+}
+
+/// A B and |A| |B|, row-major, rounded once to f64 because sums of integers are exact.
+///
+/// # Panics
+/// When a number is not a multiple of 2^-52 between -1 and 1.
+pub fn exact_product<T: Number>(a: MatRef<'_, T>, b: MatRef<'_, T>) -> (Vec<f64>, Vec<f64>) {
+    const ONE: f64 = (1u64 << 52) as f64;
+    let rows_of = |x: MatRef<'_, T>| -> Vec<i64> {
+        let (rows, cols) = x.shape();
+        let fixed = |at: usize| {
+            let scaled = x.get(at / cols, at % cols).into() * ONE;
+            assert!(scaled.fract() == 0.0 && scaled.abs() <= ONE, "this product would not be exact");
+            scaled as i64
+        };
+        (0..rows * cols).map(fixed).collect()
+    };
+    let k = a.cols();
+    let (rows, columns) = (rows_of(a), rows_of(b.t()));
+    let entry = |(row, column): (&[i64], &[i64])| {
+        let (mut sum, mut magnitude) = (0i128, 0i128);
+        for (&x, &y) in row.iter().zip(column) {
+            let product = i128::from(x) * i128::from(y);
+            sum += product;
+            magnitude += product.abs();
+        }
+        (sum as f64 / (ONE * ONE), magnitude as f64 / (ONE * ONE))
+    };
+    rows.chunks_exact(k).flat_map(|row| columns.chunks_exact(k).map(move |column| entry((row, column)))).unzip()
 }
 
 /// What is wrong with a result.
@@ -80,7 +111,7 @@ pub enum Wrong {
         /// Its place in the result.
         index: usize,
         /// What was computed.
-        got: f32,
+        got: f64,
         /// The truth.
         exact: f64,
         /// The error, in the oracle's unit.
@@ -92,10 +123,10 @@ pub enum Wrong {
     Bits {
         /// Place of the first difference.
         index: usize,
-        /// What was computed.
-        this: f32,
-        /// What the other row computed.
-        other: f32,
+        /// What was computed, and its bits.
+        this: String,
+        /// What the other row computed, and its bits.
+        other: String,
     },
 }
 
@@ -107,12 +138,9 @@ impl fmt::Display for Wrong {
                 f,
                 "element {index} is {got:e} instead of {exact:e}: {units:.1} units off, at most {bound:.1} allowed"
             ),
-            Self::Bits { index, this, other } => write!(
-                f,
-                "the bits of element {index} differ: {this:e} ({:08x}) here, {other:e} ({:08x}) there",
-                this.to_bits(),
-                other.to_bits()
-            ),
+            Self::Bits { index, this, other } => {
+                write!(f, "the bits of element {index} differ: {this} here, {other} there")
+            }
         }
     }
 }
@@ -139,7 +167,7 @@ mod tests {
 
     #[test]
     fn errors_are_measured_in_the_units_of_the_work() {
-        let product = Oracle::product(vec![1.0], vec![4.0], 8);
+        let product = Oracle::product::<f32>(vec![1.0], vec![4.0], 8);
         let off = 1.0 + 3.0 * f32::EPSILON;
         let accuracy = product.judge(&[off]).unwrap();
         assert_eq!(accuracy, Accuracy { scaled: 1.5, absolute: f64::from(off) - 1.0 });
@@ -149,8 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn exact_products_lose_nothing() {
+        // f64 would lose the middle term.
+        let tiny = (-30f64).exp2();
+        let (a, b) = ([1.0, tiny, -1.0], [0.5, tiny, 0.5]);
+        let (exact, magnitude) = exact_product(MatRef::new(&a, 1, 3).unwrap(), MatRef::new(&b, 3, 1).unwrap());
+        assert_eq!((exact, magnitude), (vec![tiny * tiny], vec![1.0]));
+    }
+
+    #[test]
     fn what_was_never_written_is_found() {
-        let oracle = Oracle::product(vec![0.0, 0.0], vec![0.0, 1.0], 4);
+        let oracle = Oracle::product::<f32>(vec![0.0, 0.0], vec![0.0, 1.0], 4);
         assert!(oracle.judge(&[0.0, 0.0]).is_ok());
         assert!(oracle.judge(&[0.0, f32::NAN]).is_err());
         assert!(oracle.judge(&[1e-30, 0.0]).is_err());

@@ -225,6 +225,94 @@ fn naive_loops_train_too() {
     }
 }
 
+/// `harness gemm`, as short as can be.
+fn gemm(args: &[&str]) -> Command {
+    harness(&[&["gemm", "--time", "0.001"], args].concat())
+}
+
+#[test]
+fn products_are_explained_verified_and_recorded() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("gemm.json");
+    for (element, width) in [("f32", 4), ("f64", 8)] {
+        let args = ["9", "17", "5", "1", "3", "2", "--transpose-a", "--threads", "2", "--type", element, "--json"];
+        let output = run(gemm(&args).arg(&file));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let row = Backend::active().unwrap().name();
+        let text = stdout(&output);
+        for part in ["9x17x5A'", "route", row, &format!("{row} x2"), "GFLOP/s", "peak", "error", "geometric mean"] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        let record: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert_eq!(record["element"], element);
+        assert_eq!(record["cases"].as_array().map(Vec::len), Some(2));
+        let case = &record["cases"][0];
+        assert_eq!((&case["m"], &case["k"], &case["n"]), (&9.into(), &17.into(), &5.into()));
+        assert_eq!((&case["a_transposed"], &case["b_transposed"]), (&true.into(), &false.into()));
+        let [alone, team] = &case["results"].as_array().unwrap()[..] else { panic!("{case}") };
+        assert_eq!((&alone["name"], &team["name"]), (&row.into(), &format!("{row} x2").into()));
+        for number in ["gflops", "spread", "peak", "error", "max_abs_error"] {
+            assert!(alone[number].is_f64(), "{number}: {}", alone[number]);
+        }
+        assert!(team["over"][row].is_f64(), "{team}");
+        let max = alone["max_abs_error"].as_f64().unwrap();
+        assert!(if width == 4 { max < 1e-5 } else { max < 1e-14 }, "{max}");
+    }
+}
+
+#[test]
+fn every_row_can_be_swept() {
+    let rows: Vec<&str> = Backend::supported().map(Backend::name).collect();
+    let output = run(&mut gemm(&["--sweep", "1..33:16", "--rows", &rows.join(","), "--transpose-b"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert_eq!(text.matches("17x17x17B'").count(), rows.len(), "{text}");
+    assert_eq!(text.matches("15% below").count(), rows.len(), "{text}");
+}
+
+#[test]
+fn wrong_products_are_refused() {
+    fails(&mut gemm(&[]), 2, &["--table", "--sweep"]);
+    fails(&mut gemm(&["1", "2"]), 2, &["three sizes"]);
+    fails(&mut gemm(&["1", "0", "2"]), 2, &["0"]);
+    fails(&mut gemm(&["1", "1", "1", "--table"]), 2, &["--table"]);
+    fails(&mut gemm(&["16777216", "1", "16777216"]), 2, &["too large"]);
+    fails(&mut gemm(&["--sweep", "9..8"]), 2, &["9..8", "FROM..TO"]);
+    fails(&mut gemm(&["1", "1", "1", "--time=-1"]), 2, &["--time"]);
+    fails(&mut gemm(&["1", "1", "1", "--rows", "portable,portable"]), 2, &["same name"]);
+    fails(&mut gemm(&["1", "1", "1", "--rows", "mmx"]), 1, &["mmx", "portable"]);
+    fails(gemm(&["1", "1", "1"]).env("KERNELS_ISA", "mmx"), 1, &["mmx", "KERNELS_ISA"]);
+}
+
+#[test]
+fn libraries_that_cannot_be_loaded_are_named() {
+    fails(&mut gemm(&["1", "1", "1", "--blas", "no/such/libblas.so:x_"]), 1, &["no/such/libblas.so"]);
+    let tiny = Tiny::new();
+    let file = tiny.file("train-labels-idx1-ubyte");
+    fails(gemm(&["1", "1", "1", "--blas"]).arg(&file), 1, &["cannot load", "train-labels-idx1-ubyte"]);
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn a_library_that_is_no_blas_is_named() {
+    fails(&mut gemm(&["1", "1", "1", "--blas", "libc.so.6:x_"]), 1, &["libc.so.6", "x_cblas_sgemm", "PREFIX"]);
+}
+
+#[test]
+fn peers_take_part_where_they_are_compiled_in() {
+    let mut command = gemm(&["33", "17", "5", "--peers"]);
+    if !cfg!(feature = "peers") {
+        return fails(&mut command, 2, &["--peers", "--features peers"]);
+    }
+    for args in [vec![], vec!["--transpose-a", "--transpose-b"], vec!["--type", "f64", "--threads", "2"]] {
+        let output = run(gemm(&["33", "17", "5", "--peers"]).args(args));
+        assert!(output.status.success(), "{}", stderr(&output));
+        for peer in ["faer", "gemm", "gemmkit", "matrixmultiply"] {
+            assert!(stdout(&output).contains(&format!("x {peer}")), "{}", stdout(&output));
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_leaves_early_is_no_error_message() {
     let tiny = Tiny::new();

@@ -1,8 +1,8 @@
 //! The table: a row for each instruction set, as plain data and function pointers.
 
 use crate::error::{Error, Result};
-use crate::gemm::blocking::Blocking;
 use crate::gemm::finish::FinishFn;
+use crate::gemm::gemv::GemvFn;
 use crate::gemm::pack::PackFn;
 use crate::gemm::tile::Tiles;
 use crate::isa;
@@ -34,15 +34,8 @@ pub struct Kernel<T: 'static> {
     pub(crate) tiles: &'static [Tiles<T>],
     pub(crate) pack: PackFn<T>,
     pub(crate) finish: FinishFn<T>,
-    pub(crate) blocking: Blocking,
-    /// B is packed where at least so many rows read it, and
-    pub(crate) pack_b_from: usize,
-    /// it has at least so many elements.
-    pub(crate) pack_b_area: usize,
-    /// A that lies badly is packed where at least so many columns read it.
-    pub(crate) pack_a_from: usize,
-    /// Multiplications that pay for waking one more thread.
-    pub(crate) work_per_thread: usize,
+    /// A row times a matrix of contiguous columns.
+    pub(crate) gemv: GemvFn<T>,
 }
 
 impl<T> Kernel<T> {
@@ -97,6 +90,11 @@ impl Backend {
             asked: name.to_owned(),
             supported: Self::supported().map(|b| b.name).collect(),
         })
+    }
+
+    /// The row that every CPU has and whose bits are those of the others.
+    pub(crate) fn exact() -> &'static Self {
+        &isa::portable::ROW
     }
 
     /// The backends that this CPU supports, best first.

@@ -51,6 +51,13 @@ pub enum Error {
         /// How many there are.
         size: usize,
     },
+    /// A product of this element type has no such activation.
+    Activation {
+        /// The activation, as it was given.
+        asked: String,
+        /// The element type.
+        element: &'static str,
+    },
     /// A class label is not below the number of classes.
     Label {
         /// Row of the label.
@@ -86,6 +93,9 @@ impl fmt::Display for Error {
             }
             Self::Range { what, start, end, size } => {
                 write!(f, "{what} {start}..{end} do not lie in a matrix with {size} {what}")
+            }
+            Self::Activation { asked, element } => {
+                write!(f, "products of {element} take no activation {asked}, only Identity and Relu")
             }
             Self::Label { row, label, classes } => {
                 write!(f, "label {label} of row {row} is not below the {classes} classes")

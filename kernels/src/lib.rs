@@ -18,6 +18,7 @@
 //! | `simd` | the vector operations as traits; tokens that prove an instruction set |
 //! | `isa/*` | an instruction set each: its operations and its row of the table |
 //! | `backend` | the table, the choice of a row, the pin `KERNELS_ISA` |
+//! | `cache` | the size of the second cache |
 //! | `gemm/*` | the product: `mod` the call, `driver` and `block` the five loops, `tile` the micro-kernel, `pack`, `finish` |
 //! | `math/*` | functions of slices and rows, and updates of parameters |
 //! | `par` | who runs the parts of a call |
@@ -31,6 +32,7 @@
 pub mod reference;
 
 mod backend;
+mod cache;
 mod error;
 mod gemm;
 mod isa;
@@ -44,7 +46,7 @@ pub use backend::Backend;
 pub use error::{Error, Result};
 pub use gemm::blocking::Blocking;
 pub use gemm::{Element, Explanation, Gemm, gemm};
-pub use math::{Activation, Adam};
+pub use math::{Activation, Adam, Function, Saved};
 pub use par::{Par, Serial, Team};
 pub use view::{MatMut, MatRef};
 

@@ -1,6 +1,6 @@
 //! What the kernels are measured against: naive loops, an f64 product, and the definition of the result to the bit.
 
-use crate::math::Activation;
+use crate::math::{Activation, Function};
 use crate::view::MatRef;
 use crate::{CHUNK, Element};
 
@@ -86,11 +86,7 @@ pub fn definition<T: Element>(x: &Entry<'_, T>) -> T {
     if let Some(bias) = bias {
         c = c + bias;
     }
-    match activation {
-        Activation::Identity => c,
-        Activation::Relu if T::ZERO > c => T::ZERO,
-        Activation::Relu => c,
-    }
+    c.activate(activation)
 }
 
 /// An element of C and all that it depends on.
@@ -110,4 +106,86 @@ pub struct Entry<'a, T> {
     pub bias: Option<T>,
     /// Applied last.
     pub activation: Activation,
+}
+
+/// A function in f64, far more exact than an f32 can show: the oracle of the f32 functions. At -Inf, where the formulas
+/// of the activations are 0 x Inf, it is the limit.
+#[must_use]
+pub fn function(f: Function, x: f64) -> f64 {
+    let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let f = match f {
+        Function::Exp => return x.exp(),
+        Function::Exp2 => return x.exp2(),
+        Function::Expm1 => return x.exp_m1(),
+        Function::Ln => return x.ln(),
+        Function::Log1p => return x.ln_1p(),
+        Function::Erf => return erf(x),
+        Function::Activation(f) => f,
+    };
+    match f {
+        Activation::Identity => x,
+        Activation::Relu if x < 0.0 => 0.0,
+        Activation::LeakyRelu { alpha } if x < 0.0 => f64::from(alpha) * x,
+        Activation::Elu { alpha } if x <= 0.0 => f64::from(alpha) * x.exp_m1(),
+        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => x,
+        Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => logistic(x),
+        Activation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        Activation::HardSwish if x <= -3.0 => 0.0,
+        Activation::HardSwish => x * ((x + 3.0).min(6.0) / 6.0),
+        _ if x == f64::NEG_INFINITY => -0.0,
+        Activation::Gelu => x * 0.5 * erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+        Activation::GeluTanh => {
+            let g = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            x * logistic(2.0 * g)
+        }
+        Activation::Silu => x * logistic(x),
+        Activation::Mish => x * (x.min(40.0).exp().ln_1p()).tanh(),
+    }
+}
+
+/// The error function: the series e^(-x^2) 2x / sqrt(pi) (1 + 2 x^2 / 3 + (2 x^2)^2 / (3 * 5) + ...), which has no
+/// signs to cancel.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 2.0 {
+        return (1.0 - erfc(x.abs())).copysign(x);
+    }
+    let (mut term, mut sum, mut odd) = (1.0, 1.0, 1.0);
+    while term > 1e-18 * sum {
+        odd += 2.0;
+        term *= 2.0 * x * x / odd;
+        sum += term;
+    }
+    // A NaN has come past the loop, and passes here.
+    x * std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
+/// 1 - erf(x), from 2 on by its continued fraction
+/// e^(-x^2) / sqrt(pi) / (x + (1/2) / (x + 1 / (x + (3/2) / (x + 2 / ...)))).
+fn erfc(x: f64) -> f64 {
+    if x < -2.0 {
+        return 2.0 - erfc(-x);
+    }
+    if x.is_nan() || x <= 2.0 {
+        return 1.0 - erf(x);
+    }
+    let below = (1..=80).rev().fold(x, |below, k| x + 0.5 * f64::from(k) / below);
+    (-x * x).exp() * 0.5 * std::f64::consts::FRAC_2_SQRT_PI / below
+}
+
+/// Distance between `found` and the true value `want`, in ULPs of an f32 of that size (2^-149 below the normal range).
+///
+/// Infinitely far are a result where a NaN is due or the other way round, anything but a true 0, and a 0 of the wrong
+/// sign. Inf counts as 2^128, so an overflow that is due or nearly so is not an error.
+#[must_use]
+pub fn ulps(found: f32, want: f64) -> f64 {
+    const END: f64 = 2.0 * (1u128 << 127) as f64;
+    if found.is_nan() || want.is_nan() {
+        return if found.is_nan() && want.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if want == 0.0 || found == 0.0 && found.is_sign_negative() != want.is_sign_negative() {
+        return if f64::from(found).to_bits() == want.to_bits() { 0.0 } else { f64::INFINITY };
+    }
+    let exponent = ((want.abs().to_bits() >> 52) as i32 - 1023).clamp(-126, 127);
+    (f64::from(found).clamp(-END, END) - want.clamp(-END, END)).abs() * f64::from(23 - exponent).exp2()
 }

@@ -87,14 +87,16 @@ pub(crate) trait SimdF32: Simd<f32> {
     fn to_bits(self, v: Self::V) -> Self::I;
     /// The floats with these bits.
     fn with_bits(self, v: Self::I) -> Self::V;
-    /// Wrapping sum.
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
     /// Wrapping difference.
     fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I;
     /// Shift left by `N` bits, zeros come in.
     fn shl<const N: i32>(self, a: Self::I) -> Self::I;
     /// Arithmetic shift right by `N` bits, copies of the sign come in.
     fn sar<const N: i32>(self, a: Self::I) -> Self::I;
+    /// Bitwise and.
+    fn and_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Bitwise or.
+    fn or_i32(self, a: Self::I, b: Self::I) -> Self::I;
     /// Nearest float to each integer.
     fn convert_i32(self, a: Self::I) -> Self::V;
     /// The floats of `LANES` bytes.
@@ -102,7 +104,52 @@ pub(crate) trait SimdF32: Simd<f32> {
     /// # Safety
     /// They are readable.
     unsafe fn load_bytes(self, p: *const u8) -> Self::V;
+
+    /// `ab` in two parts: the product, and what its rounding lost.
+    #[inline(always)]
+    fn product(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        let p = self.mul(a, b);
+        (p, self.fma(a, b, self.sub(self.splat(0.0), p)))
+    }
+    /// `v` without its sign.
+    #[inline(always)]
+    fn abs(self, v: Self::V) -> Self::V {
+        self.with_bits(self.and_i32(self.to_bits(v), self.splat_i32(i32::MAX)))
+    }
+    /// `size`, which has no sign of its own, with the sign of `sign`.
+    #[inline(always)]
+    fn with_sign(self, size: Self::V, sign: Self::V) -> Self::V {
+        let sign = self.and_i32(self.to_bits(sign), self.splat_i32(i32::MIN));
+        self.with_bits(self.or_i32(self.to_bits(size), sign))
+    }
+    /// `2^n` for an integer `n` from -126 to 127; 0 at -127.
+    #[inline(always)]
+    fn power(self, n: Self::V) -> Self::V {
+        // Leaves n + 127 in the low bits, and the shift drops the others.
+        self.with_bits(self.shl::<23>(self.to_bits(self.add(n, self.splat(ROUND + 127.0)))))
+    }
+    /// `v * 2^n`, rounded once, for an integer `n` from -250 to 250 and a `v` that a factor of 2^±80 leaves normal.
+    #[inline(always)]
+    fn scale(self, v: Self::V, n: Self::V) -> Self::V {
+        let round = self.splat(ROUND);
+        // Half of the way is exact, so that only the second product rounds.
+        let half = self.sub(self.fma(n, self.splat(0.5), round), round);
+        self.mul(self.mul(v, self.power(half)), self.power(self.sub(n, half)))
+    }
+    /// `(m, k)` with `x = m 2^k` and `3/4 <= m < 3/2`, for a positive finite `x`; anything for another.
+    #[inline(always)]
+    fn split(self, x: Self::V) -> (Self::V, Self::V) {
+        // Subnormals are scaled up by 2^23 first.
+        let tiny = self.lt(x, self.splat(f32::MIN_POSITIVE));
+        let bits = self.to_bits(self.select(tiny, self.mul(x, self.splat(8_388_608.0)), x));
+        let k = self.sar::<23>(self.sub_i32(bits, self.splat_i32(0x3f40_0000)));
+        let m = self.with_bits(self.sub_i32(bits, self.shl::<23>(k)));
+        (m, self.add(self.convert_i32(k), self.select(tiny, self.splat(-23.0), self.splat(0.0))))
+    }
 }
+
+/// Adding it rounds a float below 2^22 in size to an integer, which then stands in the low bits.
+pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// Reductions sum in `GROUP` lanes whatever the vector length, so that their order is the same on every row.
 pub(crate) const GROUP: usize = 16;

@@ -90,6 +90,46 @@ pub enum Error {
         /// Columns of an image.
         width: usize,
     },
+    /// Slices do not hold as many whole rows as targets.
+    #[error("{numbers} numbers in rows of {width} do not go with {targets} targets, {per_sample} for each row")]
+    Rows {
+        /// How many numbers were given.
+        numbers: usize,
+        /// Numbers of a sample.
+        width: usize,
+        /// How many targets were given.
+        targets: usize,
+        /// Targets of a sample.
+        per_sample: usize,
+    },
+    /// A table is not what it should be.
+    #[error("{}, line {line}, column {column}: {problem}", file.display())]
+    Csv {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1; 0 where it is unknown.
+        line: u64,
+        /// The name of the column, empty where it is the whole line.
+        column: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A feature can't be cleaned or scaled.
+    #[error("feature {feature} of {} {problem}", file.display())]
+    Feature {
+        /// The file of the features.
+        file: PathBuf,
+        /// The feature, from 0.
+        feature: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Only numbers are cleaned and scaled; a batch scales pixels by itself.
+    #[error("the samples of {} are images, not numbers", file.display())]
+    Images {
+        /// The file of the images.
+        file: PathBuf,
+    },
     /// The model was made for images of another size.
     #[error("the images of {} have {height}x{width} pixels, but the model takes {inputs} inputs", file.display())]
     ImageSize {
@@ -126,6 +166,9 @@ pub enum Error {
         /// Inputs, then the outputs of each layer.
         sizes: Vec<usize>,
     },
+    /// The last layer changes its outputs, but losses take them as they are: as logits.
+    #[error("the last layer has an activation or dropout, but losses take logits")]
+    LastLayer,
     /// A setting of the training is out of range.
     #[error("{name} is {value}, but must be {range}")]
     Setting {
@@ -136,9 +179,52 @@ pub enum Error {
         /// What it may be.
         range: &'static str,
     },
+    /// The targets of the data are not what the model puts out.
+    #[error("the samples of {} have {found} targets each, but the model has {outputs} outputs", file.display())]
+    Targets {
+        /// The file of the targets.
+        file: PathBuf,
+        /// Targets of a sample.
+        found: usize,
+        /// Outputs of the model.
+        outputs: usize,
+    },
+    /// The loss is infinite or no number: the run has diverged, or the data hold such values.
+    #[error("the loss is {loss} in epoch {epoch}, after {steps} steps")]
+    Diverged {
+        /// The epoch, counted from 0 like [`EpochEnd::epoch`](crate::EpochEnd::epoch).
+        epoch: usize,
+        /// Steps of the optimiser before this one, whose parameters are still in place.
+        steps: u64,
+        /// The loss of the batch.
+        loss: f64,
+    },
+    /// A checkpoint is damaged, or no checkpoint at all.
+    #[error("{}: {field} {problem}", file.display())]
+    Checkpoint {
+        /// The file.
+        file: PathBuf,
+        /// The part of it that is wrong.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The operating system could not write a file. What was there before is still there.
+    #[error("cannot write {}: {source}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
     /// A kernel refused a call.
     #[error(transparent)]
     Kernels(#[from] kernels::Error),
+}
+
+/// Refuses a setting that is out of its range.
+pub(crate) fn setting(name: &'static str, value: impl Into<f64>, ok: bool, range: &'static str) -> Result<()> {
+    if ok { Ok(()) } else { Err(Error::Setting { name, value: value.into(), range }) }
 }
 
 /// Short for `Result<T, nn::Error>`.

@@ -1,9 +1,10 @@
 //! Every gradient against central differences of an `f64` model that shares no code with the engines.
 
-use crate::dense::Dense;
+use crate::dense::{Dense, Initialiser};
 use crate::engine::{Activation, Engine, Kernels, LoopOrder, Naive};
+use crate::loss::{Loss, Penalty, Wanted};
 use crate::mlp::{Batch, Mlp};
-use crate::rng::Rng;
+use crate::rng::{Noise, Rng};
 use crate::{Dataset, Result};
 use kernels::{Backend, Serial};
 
@@ -24,6 +25,34 @@ fn widen(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| x.into()).collect()
 }
 
+/// The definitions of the activations, in `f64`.
+fn activation(f: Activation, z: f64) -> f64 {
+    let below = |x: f64| if z < 0.0 { x } else { z };
+    match f {
+        Activation::Identity => z,
+        Activation::Relu => z.max(0.0),
+        Activation::LeakyRelu { alpha } => below(f64::from(alpha) * z),
+        Activation::Elu { alpha } => below(f64::from(alpha) * (z.exp() - 1.0)),
+        Activation::Tanh => z.tanh(),
+        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+        Activation::Gelu => z * 0.5 * (1.0 + libm::erf(z / 2f64.sqrt())),
+        Activation::Silu => z / (1.0 + (-z).exp()),
+        Activation::Softplus => (1.0 + z.exp()).ln(),
+    }
+}
+
+const ACTIVATIONS: [Activation; 9] = [
+    Activation::Identity,
+    Activation::Relu,
+    Activation::LeakyRelu { alpha: 0.1 },
+    Activation::Elu { alpha: 0.7 },
+    Activation::Tanh,
+    Activation::Sigmoid,
+    Activation::Gelu,
+    Activation::Silu,
+    Activation::Softplus,
+];
+
 /// The definition of a layer, in `f64`.
 fn dense(layer: &Dense, parameters: &[f64], x: &[f64]) -> Vec<f64> {
     let (w, b) = parameters.split_at(layer.inputs * layer.outputs);
@@ -31,7 +60,7 @@ fn dense(layer: &Dense, parameters: &[f64], x: &[f64]) -> Vec<f64> {
     for x in x.chunks_exact(layer.inputs) {
         for j in 0..layer.outputs {
             let z = b[j] + (0..layer.inputs).map(|p| x[p] * w[p * layer.outputs + j]).sum::<f64>();
-            y.push(if layer.activation == Activation::Relu { z.max(0.0) } else { z });
+            y.push(activation(layer.activation, z));
         }
     }
     y
@@ -70,9 +99,9 @@ fn check(what: &str, gradient: &[f32], at: &[f64], f: impl Fn(&[f64]) -> f64) {
 #[test]
 fn dense_layers() -> Result<()> {
     for (name, engine) in engines() {
-        for activation in [Activation::Identity, Activation::Relu] {
+        for activation in ACTIVATIONS {
             let mut rng = Rng::new(1, 0);
-            let layer = Dense { inputs: 5, outputs: 19, activation };
+            let layer = Dense::new(5, 19, activation);
             let parameters = uniform(&mut rng, layer.parameter_count());
             let (x, c) = (uniform(&mut rng, 7 * 5), uniform(&mut rng, 7 * 19));
             // The "loss" is the sum of c times y, so that c is the gradient of y.
@@ -81,8 +110,9 @@ fn dense_layers() -> Result<()> {
             };
 
             let (mut y, mut dz) = (vec![f32::NAN; c.len()], c.clone());
-            layer.forward(&*engine, &parameters, &x, &mut y)?;
-            engine.activation_gradient(activation, &y, &mut dz)?;
+            let mut z = vec![f32::NAN; 7 * layer.kept()];
+            layer.forward(&*engine, &parameters, &x, &mut z, &mut y)?;
+            layer.backward_activation(&*engine, &z, &y, &mut dz)?;
             let (mut gradient, mut dx) = (vec![f32::NAN; parameters.len()], vec![f32::NAN; x.len()]);
             layer.backward(&*engine, &parameters, &x, &dz, &mut gradient, Some(&mut dx))?;
 
@@ -113,44 +143,157 @@ fn softmax_cross_entropy() -> Result<()> {
     Ok(())
 }
 
-/// Whole models of one, two and four layers: the gradient of the mean loss with respect to every parameter. The batch
-/// is smaller than the one before it, as the last of an epoch is.
+/// Every loss from `f64` definitions of its own, with scale 1/4 of a batch of 4; and its value.
+#[test]
+fn losses() -> Result<()> {
+    const N: usize = 3;
+    let mean = |z: &[f64], t: &[f32], f: fn(f64, f64) -> f64| -> f64 {
+        z.iter().zip(t).map(|(&z, &t)| f(z, t.into())).sum::<f64>() / (4 * N) as f64
+    };
+    let weighted = |z: &[f64], t: &[f32], weights: &[f64]| -> f64 {
+        let losses = z.chunks_exact(N).zip(t.chunks_exact(N)).zip(weights).map(|((z, t), weight)| {
+            let sum: f64 = z.iter().map(|z| z.exp()).sum();
+            weight * z.iter().zip(t).map(|(z, &t)| f64::from(t) * (sum.ln() - z)).sum::<f64>()
+        });
+        losses.sum::<f64>() / 4.0
+    };
+    let mut rng = Rng::new(5, 0);
+    let z: Vec<f32> = uniform(&mut rng, 4 * N).iter().map(|z| 3.0 * z).collect();
+    let values: Vec<f32> = uniform(&mut rng, 4 * N).iter().map(|z| 0.5 + 0.5 * z).collect();
+    let labels = [2, 0, 1, 1];
+    // (1 - .3) + .3 / 3 and .3 / 3.
+    let smooth: Vec<f32> = labels.iter().flat_map(|&l| [0, 1, 2].map(|j| if l == j { 0.8 } else { 0.1 })).collect();
+    let smooth_values: Vec<f32> = values.iter().map(|t| 0.7 * t + 0.1).collect();
+    let class_weights = vec![0.5, 2.0, 1.5];
+    let weights = [1.5, 0.5, 2.0, 2.0];
+    type Definition<'a> = Box<dyn Fn(&[f64]) -> f64 + 'a>;
+    let cross_entropy =
+        |smoothing, class_weights: &[f32]| Loss::CrossEntropy { smoothing, class_weights: class_weights.into() };
+    let huber = |z: f64, t: f64| {
+        let r = (z - t).abs();
+        if r <= 0.75 { r * r / 2.0 } else { 0.75 * r - 0.75 * 0.75 / 2.0 }
+    };
+    let cases: Vec<(Loss, Wanted<'_>, Definition<'_>)> = vec![
+        (Loss::MeanSquared, Wanted::Values(&values), Box::new(|z| mean(z, &values, |z, t| (z - t).powi(2)))),
+        (Loss::MeanAbsolute, Wanted::Values(&values), Box::new(|z| mean(z, &values, |z, t| (z - t).abs()))),
+        (Loss::Huber { delta: 0.75 }, Wanted::Values(&values), Box::new(|z| mean(z, &values, huber))),
+        (
+            Loss::BinaryCrossEntropy,
+            Wanted::Values(&values),
+            Box::new(|z| {
+                mean(z, &values, |z, t| {
+                    let p = 1.0 / (1.0 + (-z).exp());
+                    -t * p.ln() - (1.0 - t) * (1.0 - p).ln()
+                })
+            }),
+        ),
+        (cross_entropy(0.0, &[]), Wanted::Values(&values), Box::new(|z| weighted(z, &values, &[1.0; 4]))),
+        (cross_entropy(0.3, &[]), Wanted::Values(&values), Box::new(|z| weighted(z, &smooth_values, &[1.0; 4]))),
+        (cross_entropy(0.3, &[]), Wanted::Classes(&labels), Box::new(|z| weighted(z, &smooth, &[1.0; 4]))),
+        (cross_entropy(0.3, &class_weights), Wanted::Classes(&labels), Box::new(|z| weighted(z, &smooth, &weights))),
+    ];
+    for (name, engine) in engines() {
+        for (loss, wanted, definition) in &cases {
+            let what = format!("{name}, {loss:?}");
+            let (mut gradient, mut losses) = (z.clone(), [f32::NAN; 4]);
+            loss.apply(&*engine, N, &mut gradient, *wanted, 0.25, &mut losses)?;
+            check(&what, &gradient, &widen(&z), definition);
+            let (found, expected) = (widen(&losses).iter().sum::<f64>() / 4.0, definition(&widen(&z)));
+            assert!((found - expected).abs() < 1e-6, "{what} is {found}, not {expected}");
+        }
+    }
+    Ok(())
+}
+
+/// Far out, where a naive formula overflows: the loss is finite and the gradient right.
+#[test]
+fn losses_far_out() -> Result<()> {
+    let engine = Kernels { backend: Backend::active()?, par: &Serial };
+    for (z, t, loss, slope) in
+        [(1e4, 0.0, 1e4, 1.0), (-1e4, 1.0, 1e4, -1.0), (1e4, 1.0, 0.0, 0.0), (0.0, 0.5, 2f32.ln(), 0.0)]
+    {
+        let (mut z, mut losses) = ([z], [0.0]);
+        Loss::BinaryCrossEntropy.apply(&engine, 1, &mut z, Wanted::Values(&[t]), 1.0, &mut losses)?;
+        assert_eq!((losses, z), ([loss], [slope]));
+    }
+    let smoothed = Loss::CrossEntropy { smoothing: 0.2, class_weights: Vec::new() };
+    let (mut z, mut losses) = ([1e4, -1e4], [0.0]);
+    smoothed.apply(&engine, 2, &mut z, Wanted::Classes(&[1]), 1.0, &mut losses)?;
+    assert_eq!((losses, z), ([1.8e4], [0.9, -0.9]));
+    Ok(())
+}
+
+#[test]
+fn penalties() {
+    let mut rng = Rng::new(6, 0);
+    let w = uniform(&mut rng, 20);
+    let definition = |l1: f64, l2: f64, w: &[f64]| w.iter().map(|w| l1 * w.abs() + l2 * w * w).sum::<f64>();
+    for (l1, l2) in [(0.25, 0.0), (0.0, 0.5), (0.25, 0.5)] {
+        let mut gradient = vec![0.0; 20];
+        let cost = Penalty { l1, l2 }.apply(&w, &mut gradient);
+        let (l1, l2) = (l1.into(), l2.into());
+        check("penalty", &gradient, &widen(&w), |w| definition(l1, l2, w));
+        assert!((cost - definition(l1, l2, &widen(&w))).abs() < 1e-12);
+    }
+}
+
+/// Whole models of one, two and four layers, with every activation, with and without dropout: the gradient of the mean
+/// loss with respect to every parameter. The batch is smaller than the one before it, as the last of an epoch is.
 #[test]
 fn models() -> Result<()> {
     let mut rng = Rng::new(3, 0);
     let pixels = (0..11 * 6).map(|_| (rng.uniform() * 256.0) as u8).collect();
     let data = Dataset::new(pixels, vec![0, 1, 2, 3, 3, 2, 1, 0, 0, 1, 2], 2, 3)?;
-    for (name, engine) in engines() {
-        for sizes in [&[6, 4][..], &[6, 17, 4], &[6, 9, 33, 8, 4]] {
-            let mut model = Mlp::new(sizes, 4)?;
-            // Biases other than zero, so that they count.
-            for parameter in model.parameters_mut() {
-                *parameter += 0.2 * rng.uniform() - 0.1;
-            }
-            let mut gradient = vec![f32::NAN; model.parameter_count()];
-            let mut batch = Batch::new(&model, 8);
-            for samples in [0..8, 8..11] {
-                batch.load(&model, &*engine, &data, samples.clone())?;
-                batch.forward(&model, &*engine)?;
-                let tally = batch.loss(&model, &*engine)?;
-                batch.backward(&model, &*engine, &mut gradient)?;
+    let shapes = [&[6, 4][..], &[6, 17, 4], &[6, 9, 33, 8, 4]];
+    let kinds = ACTIVATIONS.map(|f| (f, 0.0)).into_iter().chain([
+        (Activation::Relu, 0.4),
+        (Activation::Gelu, 0.4),
+        (Activation::Tanh, 0.4),
+    ]);
+    for (activation, dropout) in kinds {
+        for (name, engine) in engines() {
+            for sizes in shapes {
+                let mut layers = Mlp::with(sizes, activation, Initialiser::HeNormal, 4)?.layers().to_vec();
+                let (_, hidden) = layers.split_last_mut().unwrap();
+                hidden.iter_mut().for_each(|layer| layer.dropout = dropout);
+                let mut model = Mlp::with_layers(layers, Initialiser::HeNormal, 4)?;
+                // Biases other than zero, so that they count.
+                for parameter in model.parameters_mut() {
+                    *parameter += 0.2 * rng.uniform() - 0.1;
+                }
+                let what = format!("{name}, {sizes:?}, {activation:?}, dropout {dropout}");
+                let mut gradient = vec![f32::NAN; model.parameter_count()];
+                let mut batch = Batch::new(&model, 8);
+                for (number, samples) in (5..).zip([0..8, 8..11]) {
+                    let (plain, noise) = (Loss::default(), Noise { seed: 9, batch: number });
+                    batch.load(&model, &*engine, &data, samples.clone())?;
+                    batch.load_targets(&model, &plain, &data, samples.clone());
+                    batch.forward(&model, &*engine, Some(noise))?;
+                    let tally = batch.loss(&model, &*engine, &plain, 1.0 / samples.len() as f32)?;
+                    batch.backward(&model, &*engine, &mut gradient)?;
 
-                let labels = &data.labels()[samples.clone()];
-                let x: Vec<f64> = samples.flat_map(|i| data.image(i)).map(|&byte| f64::from(byte) / 255.0).collect();
-                let loss = |parameters: &[f64]| {
-                    let (mut values, mut rest) = (x.clone(), parameters);
-                    for layer in model.layers() {
-                        let (parameters, tail) = rest.split_at(layer.parameter_count());
-                        values = dense(layer, parameters, &values);
-                        rest = tail;
-                    }
-                    cross_entropy(4, &values, labels)
-                };
-                let parameters: Vec<f64> = model.parameters().flatten().map(|&p| p.into()).collect();
-                check(&format!("{name}, {sizes:?}"), &gradient, &parameters, loss);
-                let expected = loss(&parameters);
-                let found = tally.metrics().loss;
-                assert!((found - expected).abs() < 1e-6, "{name}, {sizes:?}: loss is {found}, not {expected}");
+                    let labels = &data.labels()[samples.clone()];
+                    let x: Vec<f64> =
+                        samples.flat_map(|i| data.image(i)).map(|&byte| f64::from(byte) / 255.0).collect();
+                    let loss = |parameters: &[f64]| {
+                        let (mut values, mut rest) = (x.clone(), parameters);
+                        for (l, layer) in model.layers().iter().enumerate() {
+                            let (parameters, tail) = rest.split_at(layer.parameter_count());
+                            values = dense(layer, parameters, &values);
+                            rest = tail;
+                            if layer.dropout > 0.0 {
+                                let mut mask = vec![1.0; values.len()];
+                                noise.of(l, sizes.len() - 1).drop(dropout, &mut mask);
+                                values.iter_mut().zip(mask).for_each(|(y, kept)| *y *= f64::from(kept));
+                            }
+                        }
+                        cross_entropy(4, &values, labels)
+                    };
+                    let parameters: Vec<f64> = model.parameters().flatten().map(|&p| p.into()).collect();
+                    check(&what, &gradient, &parameters, loss);
+                    let (found, expected) = (tally.metrics().loss, loss(&parameters));
+                    assert!((found - expected).abs() < 1e-6, "{what}: loss is {found}, not {expected}");
+                }
             }
         }
     }

@@ -21,19 +21,23 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `data` | [`Dataset`], the IDX reader, [`Mnist`] |
+//! | `data` | [`Dataset`], the readers of IDX ([`Mnist`]) and CSV ([`Table`]), cleaning, scaling, splitting |
 //! | `rng` | every random number: which generator, which stream, which formula |
 //! | `store` | the aligned vector that parameters, gradients, moments and activations live in |
 //! | [`engine`] | who computes: [`Kernels`], or [`Naive`] loops to compare with |
 //! | `dense` | one layer, its backward pass right below its forward pass |
 //! | `mlp` | the model: layers in a row, one batch on its way through them, evaluation, prediction |
-//! | `loss` | the loss, its gradient right beside it |
-//! | `metrics` | loss and accuracy |
-//! | `optim` | the optimiser |
+//! | `loss` | the losses and penalties, each with its gradient right beside it |
+//! | [`metrics`] | accuracy, confusion, precision, recall, F1, areas under curves, calibration, errors of regressions |
+//! | `optim` | the optimisers |
+//! | `schedule` | how the learning rate changes |
+//! | `recipe` | everything that decides what a run computes |
 //! | `train` | the training loop and what it tells the [`Observer`] |
+//! | `checkpoint` | models and trainings as `safetensors` files |
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod data;
 mod dense;
 pub mod engine;
@@ -41,18 +45,23 @@ mod error;
 #[cfg(test)]
 mod gradients;
 mod loss;
-mod metrics;
+pub mod metrics;
 mod mlp;
 mod optim;
+mod recipe;
 mod rng;
+mod schedule;
 mod store;
 mod train;
 
-pub use data::{Dataset, Mnist};
-pub use dense::Dense;
+pub use data::{Cleaner, Column, CsvFormat, Dataset, Fold, Missing, Mnist, Repairs, Scaler, Scaling, Table, Targets};
+pub use dense::{Dense, Initialiser};
 pub use engine::{Activation, Engine, Kernels, LoopOrder, Naive};
 pub use error::{Error, Result};
+pub use loss::{Loss, Penalty};
 pub use metrics::Metrics;
 pub use mlp::Mlp;
-pub use optim::Adam;
-pub use train::{BatchEnd, EpochEnd, Observer, TrainConfig, Trainer};
+pub use optim::{Adagrad, Adam, AdamW, Optimiser, RmsProp, Sgd};
+pub use recipe::{Clip, EarlyStopping, Recipe, TrainConfig};
+pub use schedule::Schedule;
+pub use train::{BatchEnd, EpochEnd, Observer, Trainer};

@@ -1,24 +1,29 @@
 //! The model: dense layers in a row, and one batch on its way through them.
 
-use crate::data::Dataset;
-use crate::dense::Dense;
+use crate::data::{Dataset, Scaler};
+use crate::dense::{Dense, Initialiser};
 use crate::engine::{Activation, Engine};
-use crate::error::{Error, Result};
-use crate::loss::sparse_categorical_cross_entropy;
+use crate::error::{Error, Result, setting};
+use crate::loss::{Loss, Wanted};
 use crate::metrics::{Metrics, Tally, argmax};
-use crate::rng::{self, Rng};
+use crate::rng::{self, Noise, Rng};
 use crate::store::{Store, first, first_mut, last, last_mut};
 use std::iter::zip;
+use std::ops::Range;
 
 /// Samples that evaluation and prediction take at a time. Results do not depend on it; it bounds the memory.
 const CHUNK: usize = 256;
 
-/// A multi-layer perceptron that classifies: hidden layers with ReLU, a last layer whose outputs are logits.
+/// A multi-layer perceptron: dense layers, the last of which puts out logits, or the values of a regression.
 #[derive(Clone)]
 pub struct Mlp {
     layers: Vec<Dense>,
     /// Layer by layer: weights, then bias.
     parameters: Store,
+    /// What samples go through first.
+    scaler: Option<Scaler>,
+    /// The names of the classes; empty where nobody gave them.
+    labels: Vec<String>,
 }
 
 impl Mlp {
@@ -28,24 +33,87 @@ impl Mlp {
     /// # Errors
     /// When there are fewer than two sizes, one of them is 0, or the parameters are too many to count.
     pub fn new(sizes: &[usize], seed: u64) -> Result<Self> {
-        let hidden = sizes.len().saturating_sub(2);
-        let layers: Vec<_> = zip(sizes, sizes.iter().skip(1))
-            .enumerate()
-            .map(|(l, (&inputs, &outputs))| {
-                let activation = if l < hidden { Activation::Relu } else { Activation::Identity };
-                Dense { inputs, outputs, activation }
-            })
-            .collect();
-        let count = layers
-            .iter()
-            .try_fold(0_usize, |sum, layer| sum.checked_add(layer.inputs.checked_add(1)?.checked_mul(layer.outputs)?));
-        let count = count.filter(|_| !layers.is_empty() && !sizes.contains(&0));
-        let mut parameters = Store::zeros(count.ok_or_else(|| Error::Sizes { sizes: sizes.into() })?);
+        Self::with(sizes, Activation::Relu, Initialiser::default(), seed)
+    }
+
+    /// [`Self::new`], with another function in the hidden layers and other initial weights.
+    ///
+    /// # Errors
+    /// As there, or when the initial weights are not finite.
+    pub fn with(sizes: &[usize], hidden: Activation, initialiser: Initialiser, seed: u64) -> Result<Self> {
+        let last = sizes.len().saturating_sub(2);
+        let layer = |(l, (&inputs, &outputs))| {
+            Dense::new(inputs, outputs, if l < last { hidden } else { Activation::Identity })
+        };
+        let layers: Vec<_> = zip(sizes, sizes.iter().skip(1)).enumerate().map(layer).collect();
+        // Too few sizes leave no layer, which is refused there too.
+        Self::with_layers(layers, initialiser, seed).map_err(|error| match error {
+            Error::Sizes { .. } => Error::Sizes { sizes: sizes.into() },
+            other => other,
+        })
+    }
+
+    /// Any layers in a row, each with as many inputs as the one before has outputs, and the last without activation and
+    /// dropout, since losses take logits.
+    ///
+    /// # Errors
+    /// When the layers do not fit, there are none, one has no inputs or outputs, or the parameters are too many to
+    /// count; when a setting is out of range.
+    pub fn with_layers(layers: Vec<Dense>, initialiser: Initialiser, seed: u64) -> Result<Self> {
+        let Some(count) = count(&layers) else {
+            let sizes = layers.iter().flat_map(|layer| [layer.inputs, layer.outputs]).collect();
+            return Err(Error::Sizes { sizes });
+        };
+        check(&layers)?;
+        if let Initialiser::Constant(x) = initialiser {
+            setting("constant", x, x.is_finite(), "finite")?;
+        }
+        let mut parameters = Store::zeros(count);
         let (mut rest, mut rng) = (&mut *parameters, Rng::new(seed, rng::INIT));
         for layer in &layers {
-            layer.initialise(&mut rng, first_mut(&mut rest, layer.parameter_count()));
+            layer.initialise(initialiser, &mut rng, first_mut(&mut rest, layer.parameter_count()));
         }
-        Ok(Self { layers, parameters })
+        Ok(Self::from_parts(layers, parameters))
+    }
+
+    /// A model from its parts, as a checkpoint has them: as many parameters as [`count`] says.
+    pub(crate) fn from_parts(layers: Vec<Dense>, parameters: Store) -> Self {
+        debug_assert_eq!(count(&layers), Some(parameters.len()));
+        Self { layers, parameters, scaler: None, labels: Vec::new() }
+    }
+
+    /// From now on, samples go through this first: the model takes raw features, and its file holds all that it needs.
+    ///
+    /// # Errors
+    /// When it is for another number of features.
+    pub fn with_scaler(mut self, scaler: Scaler) -> Result<Self> {
+        if !scaler.fits(self.inputs()) {
+            let (value, range) = (scaler.features() as f64, "the inputs of the model, scaled by finite numbers");
+            return Err(Error::Setting { name: "features of the scaler", value, range });
+        }
+        self.scaler = Some(scaler);
+        Ok(self)
+    }
+
+    /// Names the classes, for whoever reads the predictions; the file of the model holds them.
+    ///
+    /// # Errors
+    /// When there is not one name for each output.
+    pub fn with_labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
+        let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
+        setting("number of labels", labels.len() as f64, labels.len() == self.outputs(), "one for each output")?;
+        self.labels = labels;
+        Ok(self)
+    }
+
+    /// What samples go through first.
+    pub fn scaler(&self) -> Option<&Scaler> {
+        self.scaler.as_ref()
+    }
+
+    /// The names of the classes; empty where nobody gave them.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     /// The layers, first to last.
@@ -58,14 +126,19 @@ impl Mlp {
         self.layers[0].inputs
     }
 
-    /// Number of classes, the columns of the logits.
-    pub fn classes(&self) -> usize {
+    /// Columns of the last layer's output.
+    pub fn outputs(&self) -> usize {
         self.layers[self.layers.len() - 1].outputs
     }
 
-    /// Columns of `x` and of every layer's output together.
+    /// Number of classes: of each, the outputs hold the logit.
+    pub fn classes(&self) -> usize {
+        self.outputs()
+    }
+
+    /// Columns of `x` and of everything that a training keeps of every layer.
     fn width(&self) -> usize {
-        self.inputs() + self.layers.iter().map(|layer| layer.outputs).sum::<usize>()
+        self.inputs() + self.layers.iter().map(|layer| layer.kept() + layer.outputs + dropped(layer)).sum::<usize>()
     }
 
     /// Number of weights and biases.
@@ -82,19 +155,57 @@ impl Mlp {
         })
     }
 
+    /// A table of the layers, as Keras draws it.
+    pub fn summary(&self) -> String {
+        let mut table = format!("{:<28}{:<16}{:>12}\n", "Layer", "Output", "Parameters");
+        for (l, layer) in self.layers.iter().enumerate() {
+            let shape = format!("(n, {})", layer.outputs);
+            let name = format!("dense {l}, {:?}", layer.activation);
+            table += &format!("{name:<28}{shape:<16}{:>12}\n", layer.parameter_count());
+            if layer.dropout > 0.0 {
+                table += &format!("{:<28}{shape:<16}{:>12}\n", format!("dropout {}", layer.dropout), 0);
+            }
+        }
+        table + &format!("{:<44}{:>12}\n", "Total", self.parameter_count())
+    }
+
     /// Mean cross-entropy and accuracy over a data set.
     ///
     /// # Errors
     /// When the images or the labels do not fit the model, or there are none.
     pub fn evaluate(&self, engine: &dyn Engine, data: &Dataset) -> Result<Metrics> {
+        self.evaluate_by(&Loss::default(), engine, data)
+    }
+
+    /// Means over a data set, by any loss.
+    ///
+    /// # Errors
+    /// When the samples or the targets do not fit the model, or there are none.
+    pub fn evaluate_by(&self, loss: &Loss, engine: &dyn Engine, data: &Dataset) -> Result<Metrics> {
+        loss.check(self.outputs())?;
         data.check_not_empty()?;
-        data.check_labels(self.classes())?;
+        data.check_targets(loss, self.outputs())?;
         let mut tally = Tally::default();
-        self.for_each_chunk(engine, data, |batch| {
-            tally += batch.loss(self, engine)?;
+        self.for_each_chunk(engine, data, |batch, samples| {
+            let scale = 1.0 / samples.len() as f32;
+            batch.load_targets(self, loss, data, samples);
+            tally += batch.loss(self, engine, loss, scale)?;
             Ok(())
         })?;
         Ok(tally.metrics())
+    }
+
+    /// What the last layer puts out for each sample (samples x outputs, row-major): logits, or predicted values.
+    ///
+    /// # Errors
+    /// When the samples do not fit the model.
+    pub fn run(&self, engine: &dyn Engine, data: &Dataset) -> Result<Vec<f32>> {
+        let mut outputs = Vec::with_capacity(data.len() * self.outputs());
+        self.for_each_chunk(engine, data, |batch, _| {
+            outputs.extend_from_slice(batch.logits(self));
+            Ok(())
+        })?;
+        Ok(outputs)
     }
 
     /// The most probable class of each image.
@@ -103,7 +214,7 @@ impl Mlp {
     /// When the images do not fit the model.
     pub fn predict(&self, engine: &dyn Engine, data: &Dataset) -> Result<Vec<u32>> {
         let mut classes = Vec::with_capacity(data.len());
-        self.for_each_chunk(engine, data, |batch| {
+        self.for_each_chunk(engine, data, |batch, _| {
             classes.extend(batch.logits(self).chunks_exact(self.classes()).map(|z| argmax(z) as u32));
             Ok(())
         })?;
@@ -116,7 +227,7 @@ impl Mlp {
     /// When the images do not fit the model.
     pub fn probabilities(&self, engine: &dyn Engine, data: &Dataset) -> Result<Vec<f32>> {
         let mut probabilities = Vec::with_capacity(data.len() * self.classes());
-        self.for_each_chunk(engine, data, |batch| {
+        self.for_each_chunk(engine, data, |batch, _| {
             let z = batch.logits(self);
             engine.softmax(self.classes(), z)?;
             probabilities.extend_from_slice(z);
@@ -125,19 +236,20 @@ impl Mlp {
         Ok(probabilities)
     }
 
-    /// Runs the whole data set forward, in order, and hands over batch by batch.
+    /// Runs the whole data set forward, in order, and hands over batch by batch with its samples.
     fn for_each_chunk(
         &self,
         engine: &dyn Engine,
         data: &Dataset,
-        mut then: impl FnMut(&mut Batch) -> Result<()>,
+        mut then: impl FnMut(&mut Batch, Range<usize>) -> Result<()>,
     ) -> Result<()> {
         data.check_inputs(self.inputs())?;
         let mut batch = Batch::new(self, CHUNK.min(data.len()));
         for start in (0..data.len()).step_by(CHUNK) {
-            batch.load(self, engine, data, start..data.len().min(start + CHUNK))?;
-            batch.forward(self, engine)?;
-            then(&mut batch)?;
+            let samples = start..data.len().min(start + CHUNK);
+            batch.load(self, engine, data, samples.clone())?;
+            batch.forward(self, engine, None)?;
+            then(&mut batch, samples)?;
         }
         Ok(())
     }
@@ -148,13 +260,50 @@ impl Mlp {
     }
 }
 
+/// How many parameters these layers have in a row, if they can stand so: at least one, none without inputs or outputs,
+/// each with as many inputs as the one before has outputs.
+pub(crate) fn count(layers: &[Dense]) -> Option<usize> {
+    let fit = layers.windows(2).all(|pair| pair[0].outputs == pair[1].inputs);
+    let full = layers.iter().all(|layer| layer.inputs > 0 && layer.outputs > 0);
+    let count = layers
+        .iter()
+        .try_fold(0_usize, |sum, layer| sum.checked_add(layer.inputs.checked_add(1)?.checked_mul(layer.outputs)?));
+    count.filter(|_| fit && full && !layers.is_empty())
+}
+
+/// Whether the settings of the layers are in range.
+pub(crate) fn check(layers: &[Dense]) -> Result<()> {
+    for (l, layer) in layers.iter().enumerate() {
+        setting("dropout", layer.dropout, (0.0..1.0).contains(&layer.dropout), "in [0, 1)")?;
+        if let Activation::LeakyRelu { alpha } | Activation::Elu { alpha } = layer.activation {
+            setting("alpha", alpha, alpha.is_finite(), "finite")?;
+        }
+        if l + 1 == layers.len() && (layer.activation != Activation::Identity || layer.dropout > 0.0) {
+            return Err(Error::LastLayer);
+        }
+    }
+    Ok(())
+}
+
+/// Columns of a layer's output after dropout, where there is any: the output before is needed for the gradient.
+fn dropped(layer: &Dense) -> usize {
+    if layer.dropout > 0.0 { layer.outputs } else { 0 }
+}
+
 /// One batch on its way through a model; made once, with room for the largest batch, and used for every step.
 pub(crate) struct Batch {
     /// Samples in it now.
     rows: usize,
+    /// What dropout depends on in the current pass; none where nothing is dropped.
+    noise: Option<Noise>,
+    /// Whether its targets are classes.
+    classes: bool,
     labels: Vec<u32>,
+    /// Targets that are no classes, rows x outputs.
+    targets: Store,
     losses: Vec<f32>,
-    /// `x`, then the output of each layer, each rows x columns. The last are the logits, which the loss turns into
+    /// `x`, then for each layer what is kept of `z`, the output, and the output after dropout, each rows x columns and
+    /// each only where there is such a thing. The last are the logits, which the loss turns into
     /// their gradient.
     values: Store,
     /// The gradient of each hidden layer's output.
@@ -165,10 +314,13 @@ impl Batch {
     pub(crate) fn new(model: &Mlp, capacity: usize) -> Self {
         Self {
             rows: 0,
+            noise: None,
+            classes: true,
             labels: vec![0; capacity],
+            targets: Store::zeros(capacity * model.outputs()),
             losses: vec![0.0; capacity],
             values: Store::zeros(capacity * model.width()),
-            deltas: Store::zeros(capacity * (model.width() - model.inputs() - model.classes())),
+            deltas: Store::zeros(capacity * model.layers[1..].iter().map(|layer| layer.inputs).sum::<usize>()),
         }
     }
 
@@ -182,24 +334,55 @@ impl Batch {
     ) -> Result<()> {
         self.rows = samples.len();
         let x = &mut self.values[..self.rows * model.inputs()];
-        data.gather(engine, samples, x, &mut self.labels[..self.rows])
+        data.gather(engine, samples, x)?;
+        if let Some(scaler) = &model.scaler {
+            scaler.apply(x);
+        }
+        Ok(())
     }
 
-    /// From `x` to the logits.
-    pub(crate) fn forward(&mut self, model: &Mlp, engine: &dyn Engine) -> Result<()> {
+    /// Takes in what the outputs for these samples should be.
+    pub(crate) fn load_targets(
+        &mut self,
+        model: &Mlp,
+        loss: &Loss,
+        data: &Dataset,
+        samples: impl ExactSizeIterator<Item = usize>,
+    ) {
+        self.classes = data.has_classes() && matches!(loss, Loss::CrossEntropy { .. });
+        if self.classes {
+            data.gather_labels(samples, &mut self.labels);
+        } else {
+            data.gather_values(samples, model.outputs(), &mut self.targets);
+        }
+    }
+
+    /// From `x` to the logits; in training, with dropout by this noise.
+    pub(crate) fn forward(&mut self, model: &Mlp, engine: &dyn Engine, noise: Option<Noise>) -> Result<()> {
         let (mut values, mut parameters) = (&mut *self.values, &*model.parameters);
+        self.noise = noise;
         let mut x = first_mut(&mut values, self.rows * model.inputs());
-        for layer in &model.layers {
+        for (l, layer) in model.layers.iter().enumerate() {
+            let z = first_mut(&mut values, self.rows * layer.kept());
             let y = first_mut(&mut values, self.rows * layer.outputs);
-            layer.forward(engine, first(&mut parameters, layer.parameter_count()), x, y)?;
-            x = y;
+            layer.forward(engine, first(&mut parameters, layer.parameter_count()), x, z, y)?;
+            x = match noise {
+                Some(noise) if layer.dropout > 0.0 => {
+                    let after = first_mut(&mut values, y.len());
+                    after.copy_from_slice(y);
+                    noise.of(l, model.layers.len()).drop(layer.dropout, after);
+                    after
+                }
+                _ => y,
+            };
         }
         Ok(())
     }
 
     /// From the gradient of the logits, which the loss left in their place, to that of the parameters.
     pub(crate) fn backward(&mut self, model: &Mlp, engine: &dyn Engine, mut gradient: &mut [f32]) -> Result<()> {
-        let mut values = &mut self.values[..self.rows * model.width()];
+        let used = self.rows * self.used(model);
+        let mut values = &mut self.values[..used];
         let (mut deltas, mut parameters) = (&mut *self.deltas, &*model.parameters);
         let mut dz = last_mut(&mut values, self.rows * model.classes());
         for (l, layer) in model.layers.iter().enumerate().rev() {
@@ -207,27 +390,50 @@ impl Batch {
             let parameters = last(&mut parameters, layer.parameter_count());
             let gradient = last_mut(&mut gradient, layer.parameter_count());
             // The first layer's input is data: nobody asks for its gradient.
-            let below = model.layers[..l].last();
-            let dx = last_mut(&mut deltas, below.map_or(0, |below| self.rows * below.outputs));
-            layer.backward(engine, parameters, x, dz, gradient, below.map(|_| &mut *dx))?;
-            if let Some(below) = below {
-                engine.activation_gradient(below.activation, x, dx)?;
-            }
+            let Some(below) = model.layers[..l].last() else {
+                return layer.backward(engine, parameters, x, dz, gradient, None);
+            };
+            let dx = last_mut(&mut deltas, x.len());
+            layer.backward(engine, parameters, x, dz, gradient, Some(&mut *dx))?;
+            let y = match self.noise {
+                Some(noise) if below.dropout > 0.0 => {
+                    noise.of(l - 1, model.layers.len()).drop(below.dropout, dx);
+                    last_mut(&mut values, dx.len())
+                }
+                _ => x,
+            };
+            let z = last_mut(&mut values, self.rows * below.kept());
+            below.backward_activation(engine, z, y, dx)?;
             dz = dx;
         }
         Ok(())
     }
 
-    /// Tallies losses and hits, and leaves the gradient of the mean loss in the place of the logits.
-    pub(crate) fn loss(&mut self, model: &Mlp, engine: &dyn Engine) -> Result<Tally> {
-        let (rows, classes) = (self.rows, model.classes());
-        let logits = last_mut(&mut &mut self.values[..rows * model.width()], rows * classes);
-        let (labels, losses) = (&self.labels[..rows], &mut self.losses[..rows]);
-        sparse_categorical_cross_entropy(engine, classes, logits, labels, losses)
+    /// Columns of `values` in the current pass.
+    fn used(&self, model: &Mlp) -> usize {
+        let spared = |layer| if self.noise.is_none() { dropped(layer) } else { 0 };
+        model.width() - model.layers.iter().map(spared).sum::<usize>()
+    }
+
+    /// Tallies losses and hits, and leaves `scale` times the gradient of the sum of the losses in the place of the
+    /// logits.
+    pub(crate) fn loss(&mut self, model: &Mlp, engine: &dyn Engine, loss: &Loss, scale: f32) -> Result<Tally> {
+        let (rows, outputs) = (self.rows, model.outputs());
+        let used = rows * self.used(model);
+        let z = last_mut(&mut &mut self.values[..used], rows * outputs);
+        let wanted = if self.classes {
+            Wanted::Classes(&self.labels[..rows])
+        } else {
+            Wanted::Values(&self.targets[..rows * outputs])
+        };
+        let losses = &mut self.losses[..rows];
+        let correct = loss.apply(engine, outputs, z, wanted, scale, losses)?;
+        Ok(Tally { samples: rows, correct, loss: losses.iter().map(|&loss| f64::from(loss)).sum() })
     }
 
     /// The logits, rows x classes.
     fn logits(&mut self, model: &Mlp) -> &mut [f32] {
-        last_mut(&mut &mut self.values[..self.rows * model.width()], self.rows * model.classes())
+        let used = self.rows * self.used(model);
+        last_mut(&mut &mut self.values[..used], self.rows * model.classes())
     }
 }

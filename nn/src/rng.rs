@@ -11,6 +11,28 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 pub(crate) const INIT: u64 = 0;
 /// First stream of the shuffles; epoch `e` draws from `SHUFFLE + e`.
 pub(crate) const SHUFFLE: u64 = 1 << 32;
+/// Stream of the order in which samples are cut into parts.
+pub(crate) const SPLIT: u64 = 1 << 33;
+
+/// First stream of dropout; see [`Noise`].
+const DROPOUT: u64 = 1 << 34;
+
+/// What dropout depends on, beside the layer: a stream of its own for each layer and batch, in which elements have their
+/// places. So neither threads nor interruptions change it, and the backward pass draws it again instead of keeping it.
+#[derive(Clone, Copy)]
+pub(crate) struct Noise {
+    pub(crate) seed: u64,
+    /// Number of the batch in the run.
+    pub(crate) batch: u64,
+}
+
+impl Noise {
+    /// The generator for layer `l` of `layers`.
+    pub(crate) fn of(self, l: usize, layers: usize) -> Rng {
+        let stream = self.batch.wrapping_mul(layers as u64).wrapping_add(l as u64);
+        Rng::new(self.seed, DROPOUT.wrapping_add(stream))
+    }
+}
 
 pub(crate) struct Rng(ChaCha8Rng);
 
@@ -27,6 +49,22 @@ impl Rng {
     pub(crate) fn uniform(&mut self) -> f32 {
         const UNIT: f32 = 1.0 / (1 << 24) as f32;
         (self.0.next_u32() >> 8) as f32 * UNIT
+    }
+
+    /// Normal, by Box and Muller 1958: `√(-2 ln u) cos(2π v)`, with `u` in (0, 1] and `v` in [0, 1), and `ln` and `cos` of
+    /// the crate `libm`, which are the same on every platform.
+    pub(crate) fn normal(&mut self) -> f64 {
+        let (u, v) = (1.0 - f64::from(self.uniform()), f64::from(self.uniform()));
+        (-2.0 * libm::log(u)).sqrt() * libm::cos(2.0 * std::f64::consts::PI * v)
+    }
+
+    /// Inverted dropout: each element becomes 0 with probability `rate`, and is divided by `1 - rate` otherwise. The
+    /// same generator does the same to the gradient.
+    pub(crate) fn drop(&mut self, rate: f32, x: &mut [f32]) {
+        let factor = 1.0 / (1.0 - rate);
+        for x in x {
+            *x = if self.uniform() < rate { 0.0 } else { *x * factor };
+        }
     }
 
     /// One of `0..n`: the upper half of `n` times a 64-bit word (low output word first). The bias is below n / 2^64.
@@ -82,6 +120,22 @@ mod tests {
         assert_ne!(draw(7, SHUFFLE), draw(7, SHUFFLE + 1));
         assert_ne!(draw(7, INIT), draw(7, SHUFFLE));
         assert_ne!(draw(7, INIT), draw(8, INIT));
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean() {
+        let noise = Noise { seed: 3, batch: 7 };
+        for rate in [0.1, 0.5, 0.75] {
+            let (mut x, mut again, mut other) = ([2.0; 20_000], [2.0; 20_000], [2.0; 20_000]);
+            noise.of(1, 3).drop(rate, &mut x);
+            noise.of(1, 3).drop(rate, &mut again);
+            noise.of(2, 3).drop(rate, &mut other);
+            assert!(x == again && x != other);
+            assert!(x.iter().all(|&x| x == 0.0 || x == 2.0 * (1.0 / (1.0 - rate))));
+            let dropped = x.iter().filter(|&&x| x == 0.0).count() as f32 / 20_000.0;
+            // Five standard deviations are at most .018.
+            assert!((dropped - rate).abs() < 0.018, "{dropped} of {rate}");
+        }
     }
 
     /// Each of the 24 orders of four elements comes up about as often as the others.

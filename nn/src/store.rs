@@ -24,11 +24,17 @@ impl Store {
     }
 }
 
+impl From<&[f32]> for Store {
+    fn from(numbers: &[f32]) -> Self {
+        let mut store = Self::zeros(numbers.len());
+        store.copy_from_slice(numbers);
+        store
+    }
+}
+
 impl Clone for Store {
     fn clone(&self) -> Self {
-        let mut copy = Self::zeros(self.len);
-        copy.copy_from_slice(self);
-        copy
+        Self::from(&**self)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What may not allocate: a training step, and a header that promises more than follows.
 
 use kernels::{Backend, Serial, Team};
-use nn::{BatchEnd, Dataset, Engine, Kernels, LoopOrder, Mlp, Naive, Observer, Result, TrainConfig, Trainer};
+use nn::{
+    Activation, AdamW, BatchEnd, Clip, Dataset, Dense, Engine, Initialiser, Kernels, LoopOrder, Loss, Mlp, Naive,
+    Observer, Penalty, Recipe, Result, Schedule, Targets, TrainConfig, Trainer,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -49,6 +52,44 @@ impl Observer for AtEachStep {
     }
 }
 
+/// The same with everything that a step can hold.
+fn a_rich_step_allocates_nothing(engine: &dyn Engine) -> Result<()> {
+    let values = (0..620).map(|i| (i % 7) as f32).collect();
+    let numbers = (0..620 * 20).map(|i| (i % 251) as f32 / 251.0).collect();
+    let data = Dataset::from_numbers(numbers, 20, Targets::Values { values, width: 1 })?;
+    let recipe = Recipe {
+        epochs: 2,
+        batch: 8,
+        accumulate: 4,
+        loss: Loss::Huber { delta: 1.0 },
+        penalties: vec![Penalty { l1: 1e-4, l2: 1e-4 }],
+        clip: Some(Clip::Norm(1.0)),
+        optimiser: AdamW::default().into(),
+        schedule: Schedule::Cosine { warmup: 5, steps: 40, floor: 0.0 },
+        ..Recipe::default()
+    };
+    let hidden = Dense { dropout: 0.5, ..Dense::new(20, 64, Activation::Silu) };
+    let layers = vec![hidden, Dense::new(64, 1, Activation::Identity)];
+    let model = Mlp::with_layers(layers, Initialiser::HeNormal, 0)?;
+    let mut trainer = Trainer::new(model, recipe, engine)?;
+    let mut seen = AtEachStep(Vec::with_capacity(40));
+    trainer.fit(&data, &mut seen)?;
+    let allocations = seen.0[39] - seen.0[0];
+    assert!(seen.0.len() == 40 && allocations <= 1, "{allocations} allocations, {:?}", seen.0);
+    Ok(())
+}
+
+/// A checkpoint whose header promises 90 MB.
+fn a_checkpoint_reserves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("model");
+    std::fs::write(&file, [&90_000_000_u64.to_le_bytes()[..], &[b' '; 100]].concat()).unwrap();
+    LARGEST.store(0, Relaxed);
+    let error = Mlp::load(&file).err().unwrap().to_string();
+    assert!(error.ends_with("header invalid header length"), "{error}");
+    assert!(LARGEST.load(Relaxed) <= 1 << 16, "{} bytes at once", LARGEST.load(Relaxed));
+}
+
 /// `late` allocations are forgiven: a thread warms up its buffers when it first gets work, which may be at any step.
 fn a_step_allocates_nothing(name: &str, engine: &dyn Engine, late: usize) -> Result<()> {
     let pixels = (0..620 * 784).map(|i| (i % 251) as u8).collect();
@@ -85,6 +126,8 @@ fn a_header_reserves_nothing() {
 #[test]
 fn allocations() -> Result<()> {
     a_header_reserves_nothing();
+    a_checkpoint_reserves_nothing();
+    a_rich_step_allocates_nothing(&Kernels::active()?)?;
     for backend in Backend::supported() {
         a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &Serial }, 0)?;
     }

@@ -1,7 +1,10 @@
 //! Adam against numbers that can be checked by hand, and against its formula in `f64`.
 
 use kernels::{Backend, Serial};
-use nn::{Adam, Engine, Kernels, LoopOrder, Mlp, Naive, Result, TrainConfig, Trainer};
+use nn::{
+    Adam, Clip, Engine, Kernels, LoopOrder, Loss, Mlp, Naive, Penalty, Recipe, Result, Schedule, Sgd, TrainConfig,
+    Trainer,
+};
 
 fn for_each_engine(test: impl Fn(&str, &dyn Engine) -> Result<()>) -> Result<()> {
     for backend in Backend::supported() {
@@ -87,6 +90,35 @@ fn settings_out_of_range_are_errors() -> Result<()> {
         (adam(|adam| adam.epsilon = 0.0), "epsilon is 0, but must be finite and positive"),
     ] {
         assert_eq!(new(config).unwrap_err().to_string(), expected);
+    }
+    let recipe = |change: fn(&mut Recipe)| {
+        let mut recipe = Recipe::default();
+        change(&mut recipe);
+        Trainer::new(Mlp::new(&[2, 2], 0)?, recipe, &engine).map(|_| ())
+    };
+    type Change = fn(&mut Recipe);
+    let cases: [(Change, &str); 9] = [
+        (|r| r.accumulate = 0, "accumulate is 0, but must be at least 1"),
+        (|r| r.clip = Some(Clip::Norm(0.0)), "clip norm is 0, but must be finite and positive"),
+        (
+            |r| r.penalties = vec![Penalty::default(); 2],
+            "number of penalties is 2, but must be 0, 1 or the number of layers",
+        ),
+        (|r| r.penalties = vec![Penalty { l1: -1.0, l2: 0.0 }], "l1 is -1, but must be finite and not negative"),
+        (|r| r.loss = Loss::Huber { delta: 0.0 }, "delta is 0, but must be finite and positive"),
+        (
+            |r| r.loss = Loss::CrossEntropy { smoothing: 0.0, class_weights: vec![1.0; 3] },
+            "number of class_weights is 3, but must be none, or one for each output of the model",
+        ),
+        (
+            |r| r.loss = Loss::CrossEntropy { smoothing: 1.0, class_weights: Vec::new() },
+            "smoothing is 1, but must be in [0, 1)",
+        ),
+        (|r| r.optimiser = Sgd { momentum: 1.0, ..Sgd::default() }.into(), "momentum is 1, but must be in [0, 1)"),
+        (|r| r.schedule = Schedule::Step { every: 0, factor: 0.5 }, "every is 0, but must be at least 1"),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(recipe(change).unwrap_err().to_string(), expected);
     }
     new(TrainConfig { batch: usize::MAX, ..TrainConfig::default() })
 }

@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::measure::Plan;
-use crate::report::{Table, counted, percent, short, thousands};
+use crate::report::{NONE, Table, counted, percent, short, thousands};
 use crate::training::{self, Outcome, Runner, Steps};
 use crate::{files, machine, peak};
 use kernels::Backend;
@@ -172,7 +172,8 @@ impl Session<'_> {
     /// Checks all contenders and measures those whose results are right.
     fn compete(&mut self, case: &dyn Case, contenders: &[Contender]) -> Vec<Measured> {
         self.console.status(case);
-        let case::Comparison { measured, wrong } = case::compete(case, contenders, &Plan::lasting(self.effort.case));
+        let case::Comparison { measured, wrong, .. } =
+            case::compete(case, contenders, &[], &Plan::lasting(self.effort.case));
         self.passed += measured.len();
         self.failures.extend(wrong.iter().map(|(who, wrong)| format!("{case}, {who}: {wrong}")));
         self.note_losses(case, &measured);
@@ -313,9 +314,6 @@ impl Session<'_> {
         }
     }
 }
-
-/// What stands where there is no number.
-const NONE: &str = "-";
 
 fn speed_up(all: &[Measured], entry: &Measured, over: Contender) -> String {
     let other = all.iter().find(|other| other.who == over);

@@ -157,10 +157,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
             learning_rate: args.lr,
             seed: args.seed,
             engine: args.engine,
-            isa: match runner.who {
-                Contender::Row(backend) => Some(backend.name()),
-                _ => None,
-            },
+            isa: runner.who.backend().map(Backend::name),
             threads: args.threads,
             cpu: machine::cpu(),
             version: env!("CARGO_PKG_VERSION"),

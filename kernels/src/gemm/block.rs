@@ -3,9 +3,10 @@
 //! A row of tiles reads one panel of A (mr rows, which stay in the first cache, wherever A lies) and the whole block of
 //! B, panel after panel (which stays in the second).
 
-use super::driver::Problem;
+use super::driver::{Matrix, Problem};
 use super::finish::Finish;
-use super::pack::Panel;
+use super::gemv::Gemv;
+use super::pack::Pack;
 use super::tile::{Float, Tile};
 use crate::backend::Kernel;
 
@@ -14,7 +15,7 @@ use crate::backend::Kernel;
 pub(crate) struct Packed<T> {
     /// Room for a panel of A, into which each is packed just before it is used.
     pub a: *mut T,
-    /// The block of B, in panels of [`Kernel::width`] columns, the last one rounded up to whole vectors.
+    /// The block of B, in panels of nr columns, the last one rounded up to whole vectors.
     pub b: *const T,
 }
 
@@ -40,50 +41,118 @@ pub(crate) const TILE_MAX: usize = 512;
 /// - The obligations of [`super::driver::run`].
 /// - Without a packed B, B's columns are adjacent. Room for A is for `mr * k` elements.
 pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, packed: Packed<T>) {
-    let nr = kernel.width(x.m);
-    let log = kernel.lanes.trailing_zeros();
+    let nr = if packed.b.is_null() { kernel.width(x.m) } else { kernel.nr };
     for (i, rows) in split(x.m, kernel.mr) {
-        let tiles = &kernel.tiles[rows - 1];
         let mut a = x.a.at(i, 0);
         if !packed.a.is_null() {
-            let from = a.ptr.cast_const();
             let to = packed.a;
+            let panel = Pack {
+                from: a.ptr.cast_const(),
+                line: a.row,
+                depth: a.col,
+                lines: rows,
+                k: x.k,
+                to,
+                width: rows,
+                unit: 1,
+            };
             // SAFETY: `rows` rows of A, and room for them.
-            unsafe { (kernel.pack)(&Panel { from, line: a.row, depth: a.col, lines: rows, k: x.k, to, width: rows }) };
-            (a.ptr, a.row, a.col) = (to, 1, rows as isize);
+            unsafe { (kernel.pack)(&panel) };
+            a = Matrix { ptr: to, row: 1, col: rows as isize };
         }
         for j in (0..x.n).step_by(nr) {
             let cols = (x.n - j).min(nr);
-            let vectors = (cols + kernel.lanes - 1) >> log;
-            let (b, b_row) = if packed.b.is_null() {
-                (x.b.at(0, j).ptr.cast_const(), x.b.row)
-            } else {
-                (packed.b.wrapping_add(j * x.k), (vectors << log) as isize)
-            };
-            let tile_fn = if cols == tiles.masked.len() << log { tiles.full } else { tiles.masked[vectors - 1] };
-            let c = x.c.at(i, j);
-            let tile = Tile {
-                a: a.ptr.cast_const(),
-                a_row: a.row,
-                a_col: a.col,
-                b,
-                b_row,
-                c: c.ptr,
-                c_row: c.row,
-                k: x.k,
-                last: cols - ((vectors - 1) << log),
-                alpha: x.alpha,
-                beta: x.beta,
-            };
-            if c.col == 1 {
-                // SAFETY: a tile of the caller's block.
-                unsafe { tile_fn(&tile) };
-                finish(kernel, x, (i, rows), (j, cols), c.ptr, c.row);
-            } else {
-                // SAFETY: as above.
-                unsafe { scattered(kernel, x, (i, rows), (j, cols), |c, c_row| tile_fn(&Tile { c, c_row, ..tile })) };
+            let mut b = x.b.at(0, j);
+            if !packed.b.is_null() {
+                let step = cols.next_multiple_of(kernel.lanes);
+                b = Matrix { ptr: packed.b.wrapping_add(j * x.k).cast_mut(), row: step as isize, col: 1 };
             }
+            // SAFETY: a tile of the caller's block.
+            unsafe { one(kernel, x, (i, rows), (j, cols), a, b) };
         }
+    }
+}
+
+/// Whether [`single`] may compute the problem: one tile, and nothing to be packed.
+#[inline]
+pub(crate) fn is_single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) -> bool {
+    x.m <= kernel.mr && x.n <= kernel.width(x.m) && x.b.col == 1
+}
+
+/// Computes a problem of one tile, for which the loops would take as long as the tile.
+///
+/// # Safety
+/// As [`run`], for a problem that [`is_single`].
+pub(crate) unsafe fn single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
+    // SAFETY: the caller's promise.
+    unsafe { one(kernel, x, (0, x.m), (0, x.n), x.a, x.b) }
+}
+
+/// Whether [`vector`] may compute the problem: one row, from columns of B that are contiguous.
+#[inline]
+pub(crate) fn is_vector<T: Float>(x: &Problem<T>) -> bool {
+    x.m == 1 && x.b.row == 1 && x.b.col != 1 && x.c.col == 1
+}
+
+/// Computes a problem of one row without packing B.
+///
+/// # Safety
+/// As [`run`], for a problem that [`is_vector`].
+pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
+    let row = Gemv {
+        k: x.k,
+        n: x.n,
+        a: x.a.ptr.cast_const(),
+        a_col: x.a.col,
+        b: x.b.ptr.cast_const(),
+        b_col: x.b.col,
+        c: x.c.ptr,
+        alpha: x.alpha,
+        beta: x.beta,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { (kernel.gemv)(&row) };
+    finish(kernel, x, (0, 1), (0, x.n), x.c.ptr, x.c.row);
+}
+
+/// Computes the tile of C at these rows and columns (first and number), from its rows of A and its columns of B.
+///
+/// # Safety
+/// As [`run`]; B's columns are adjacent.
+#[inline(always)]
+unsafe fn one<T: Float>(
+    kernel: &Kernel<T>,
+    x: &Problem<T>,
+    (i, rows): (usize, usize),
+    (j, cols): (usize, usize),
+    a: Matrix<T>,
+    b: Matrix<T>,
+) {
+    let log = kernel.lanes.trailing_zeros();
+    let vectors = (cols + kernel.lanes - 1) >> log;
+    let tiles = &kernel.tiles[rows - 1];
+    let tile_fn = if cols == tiles.masked.len() << log { tiles.full } else { tiles.masked[vectors - 1] };
+    let c = x.c.at(i, j);
+    let tile = Tile {
+        a: a.ptr.cast_const(),
+        a_row: a.row,
+        a_col: a.col,
+        b: b.ptr.cast_const(),
+        b_row: b.row,
+        c: c.ptr,
+        c_row: c.row,
+        k: x.k,
+        last: cols - ((vectors - 1) << log),
+        alpha: x.alpha,
+        beta: x.beta,
+    };
+    if c.col == 1 {
+        // SAFETY: the caller's promise.
+        unsafe { tile_fn(&tile) };
+        finish(kernel, x, (i, rows), (j, cols), c.ptr, c.row);
+    } else {
+        // SAFETY: as above, at the place that `scattered` gives.
+        unsafe { scattered(kernel, x, (i, rows), (j, cols), |c, c_row| tile_fn(&Tile { c, c_row, ..tile })) };
     }
 }
 
@@ -108,6 +177,7 @@ fn finish<T: Float>(
 ///
 /// # Safety
 /// As [`run`]; `tile` computes the tile at the place it is given.
+#[inline(never)]
 unsafe fn scattered<T: Float>(
     kernel: &Kernel<T>,
     x: &Problem<T>,

@@ -2,9 +2,9 @@
 //! instruction set: everything that depends on one is in the [`Kernel`].
 
 use super::block::{self, Packed, split};
-use super::blocking::Blocking;
+use super::blocking::{self, Blocking};
 use super::finish::{Epilogue, Finish};
-use super::pack::Panel;
+use super::pack::Pack;
 use super::tile::Float;
 use super::workspace;
 use crate::CHUNK;
@@ -88,10 +88,17 @@ pub(crate) struct Route {
     pub transposed: bool,
     pub pack_a: bool,
     pub pack_b: bool,
-    /// Meant for the packed operands: without one there is one block.
-    pub blocking: Blocking,
+    /// Block sizes that the caller asks for, instead of those of the model.
+    pub blocking: Option<Blocking>,
     /// Parts along m and n, one job each.
     pub jobs: (usize, usize),
+}
+
+impl Route {
+    /// The block sizes for a problem of `m` rows and depth `k`, where something is packed.
+    pub(crate) fn blocks<T>(&self, kernel: &Kernel<T>, m: usize, k: usize) -> Blocking {
+        self.blocking.unwrap_or_else(|| Blocking::model(kernel, m, k)).fit(kernel.nr)
+    }
 }
 
 /// Chooses the route.
@@ -103,22 +110,23 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, blocking: Opti
     let jobs = if threads > 1 { jobs(kernel, (m, x.k, n), threads) } else { (1, 1) };
     let (m, n) = if jobs == (1, 1) { (m, n) } else { (m.div_ceil(jobs.0), n.div_ceil(jobs.1)) };
     let forced = blocking.is_some();
-    // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where it is read
-    // often enough to earn the copy.
-    let pack_b = b.col != 1 || forced || (m >= kernel.pack_b_from && x.k * n >= kernel.pack_b_area);
-    // The rows of a panel of A fight for the same places in the cache where they lie a large power of two apart.
-    let crowded = a.row != 1 && (a.row * size_of::<T>() as isize) % CROWDED == 0;
-    let pack_a = forced || (crowded && n >= kernel.pack_a_from);
-    Route { transposed, pack_a, pack_b, blocking: blocking.unwrap_or(kernel.blocking), jobs }
+    // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
+    // read it to earn the copy: a few where it does not fit the second cache.
+    let often = m >= 160 || (m >= 24 && x.k.saturating_mul(n) > blocking::area::<T>());
+    let pack_b = b.col != 1 || forced || often;
+    // Reading down the columns of A touches a page for each step along k.
+    let steep = a.col.unsigned_abs() * size_of::<T>() >= 2048;
+    let pack_a = forced || (steep && x.k >= 256 && n >= 256);
+    Route { transposed, pack_a, pack_b, blocking, jobs }
 }
 
-/// Rows this many bytes apart, or a multiple of it, share a quarter of the places of a first cache of 4 KiB a way.
-const CROWDED: isize = 1024;
+/// Multiplications that pay for waking one more thread.
+const WORK_PER_THREAD: usize = 2_000_000;
 
 /// Parts along m and n: as many as pay for the hand-off, tiles kept whole.
 fn jobs<T>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads: usize) -> (usize, usize) {
     let work = m.saturating_mul(n).saturating_mul(k);
-    let threads = threads.min(work / kernel.work_per_thread);
+    let threads = threads.min(work / WORK_PER_THREAD);
     if threads < 2 {
         return (1, 1);
     }
@@ -176,12 +184,21 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
         // SAFETY: the caller's promise.
         return unsafe { scale(kernel, x) };
     }
+    if route.blocking.is_none() {
+        if block::is_single(kernel, x) {
+            // SAFETY: the caller's promise.
+            return unsafe { block::single(kernel, x) };
+        }
+        if block::is_vector(x) {
+            // SAFETY: the caller's promise.
+            return unsafe { block::vector(kernel, x) };
+        }
+    }
     if !route.pack_a && !route.pack_b {
         // SAFETY: the caller's promise; B's columns are adjacent, or the route would pack it.
         return unsafe { block::run(kernel, x, Packed::NONE) };
     }
-    let nr = kernel.width(x.m);
-    let Blocking { kc, nc } = route.blocking.fit(nr);
+    let Blocking { kc, nc } = route.blocks(kernel, x.m, x.k);
     let (kc, nc) = (kc.min(x.k), nc.min(x.n.next_multiple_of(kernel.lanes)));
     let room_a = if route.pack_a { (kernel.mr * kc).next_multiple_of(workspace::ALIGN) } else { 0 };
     let room_b = if route.pack_b { nc * kc } else { 0 };
@@ -190,7 +207,7 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
         if route.pack_a {
             packed.a = space;
         }
-        for (j, n) in split_at(x.n, nc, nr) {
+        for (j, n) in split_at(x.n, nc, kernel.nr) {
             for (p, k) in split_at(x.k, kc, CHUNK) {
                 let last = p + k == x.k;
                 let part = Problem {
@@ -205,8 +222,18 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
                 };
                 if route.pack_b {
                     let to = space.wrapping_add(room_a);
+                    let block = Pack {
+                        from: part.b.ptr.cast_const(),
+                        line: part.b.col,
+                        depth: part.b.row,
+                        lines: n,
+                        k,
+                        to,
+                        width: kernel.nr,
+                        unit: kernel.lanes,
+                    };
                     // SAFETY: the part's B, for which there is room.
-                    unsafe { pack_b(kernel, &part, nr, to) };
+                    unsafe { (kernel.pack)(&block) };
                     packed.b = to;
                 }
                 // SAFETY: a part of the caller's problem.
@@ -220,27 +247,6 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
 fn split_at(total: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
     let units = total.div_ceil(unit);
     split(units, most.div_ceil(unit)).map(move |(u, len)| (u * unit, (len * unit).min(total - u * unit)))
-}
-
-/// Packs all of B, in panels of `nr` columns, the last one rounded up to whole vectors.
-///
-/// # Safety
-/// The kernel's row is supported by this CPU; B is readable; `to` has room.
-unsafe fn pack_b<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, nr: usize, to: *mut T) {
-    for j in (0..x.n).step_by(nr) {
-        let lines = nr.min(x.n - j);
-        let panel = Panel {
-            from: x.b.at(0, j).ptr.cast_const(),
-            line: x.b.col,
-            depth: x.b.row,
-            lines,
-            k: x.k,
-            to: to.wrapping_add(j * x.k),
-            width: lines.next_multiple_of(kernel.lanes),
-        };
-        // SAFETY: the caller's promise.
-        unsafe { (kernel.pack)(&panel) };
-    }
 }
 
 /// No products: C <- epilogue(beta C).

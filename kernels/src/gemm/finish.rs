@@ -4,8 +4,8 @@
 //! the activations. It costs one load and one store an element against `2 k` operations.
 
 use super::tile::Float;
-use crate::math::Activation;
-use crate::simd::Simd;
+use crate::math::{Activation, Unary, Visitor};
+use crate::simd::{Simd, SimdF32};
 
 /// What is done to C after the last product.
 #[derive(Clone, Copy)]
@@ -62,36 +62,79 @@ pub(crate) struct Finish<T> {
 /// readable, at `rows x cols`.
 pub(crate) type FinishFn<T> = unsafe fn(&Finish<T>);
 
+/// The activations of an element type on an instruction set.
+pub(crate) trait Activations<T>: Simd<T> {
+    /// [`finish`], where the row's features are still to be turned on.
+    ///
+    /// # Safety
+    /// See [`FinishFn`].
+    unsafe fn finish(self, x: &Finish<T>);
+}
+
+impl<S: SimdF32> Activations<f32> for S {
+    unsafe fn finish(self, x: &Finish<f32>) {
+        /// Runs the loop for the activation that it visits.
+        struct Loop<'a, S>(S, &'a Finish<f32>);
+        impl<S: SimdF32> Visitor for Loop<'_, S> {
+            fn visit<F: Unary>(self, f: F) {
+                let Loop(s, x) = self;
+                s.run(
+                    #[inline(always)]
+                    || {
+                        // SAFETY: the promise of the caller of `finish`, which alone makes such loops.
+                        unsafe {
+                            each(
+                                s,
+                                x,
+                                #[inline(always)]
+                                |v| f.eval(s, v),
+                            );
+                        }
+                    },
+                );
+            }
+        }
+        x.epilogue.activation.visit(Loop(self, x));
+    }
+}
+
+impl<S: Simd<f64>> Activations<f64> for S {
+    unsafe fn finish(self, x: &Finish<f64>) {
+        let relu = x.epilogue.activation == Activation::Relu;
+        self.run(
+            #[inline(always)]
+            || {
+                let zero = self.splat(0.0);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    if relu {
+                        each(
+                            self,
+                            x,
+                            #[inline(always)]
+                            |v| self.max(zero, v),
+                        );
+                    } else {
+                        each(
+                            self,
+                            x,
+                            #[inline(always)]
+                            |v| v,
+                        );
+                    }
+                }
+            },
+        );
+    }
+}
+
 /// The finisher of an instruction set.
 ///
 /// # Safety
 /// See [`FinishFn`].
-pub(crate) unsafe fn finish<S: Simd<T>, T: Float>(x: &Finish<T>) {
-    // SAFETY: the row is supported, by the caller's promise.
-    let s = unsafe { S::assume() };
-    s.run(
-        #[inline(always)]
-        || {
-            let zero = s.splat(T::ZERO);
-            // SAFETY: the caller's promise.
-            unsafe {
-                match x.epilogue.activation {
-                    Activation::Identity => each(
-                        s,
-                        x,
-                        #[inline(always)]
-                        |v| v,
-                    ),
-                    Activation::Relu => each(
-                        s,
-                        x,
-                        #[inline(always)]
-                        |v| s.max(zero, v),
-                    ),
-                }
-            }
-        },
-    );
+pub(crate) unsafe fn finish<S: Activations<T>, T: Float>(x: &Finish<T>) {
+    // SAFETY: the caller's promise.
+    unsafe { S::assume().finish(x) }
 }
 
 /// Adds the bias and applies `f` to every vector.

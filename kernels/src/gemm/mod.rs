@@ -7,6 +7,7 @@ pub(crate) mod block;
 pub(crate) mod blocking;
 pub(crate) mod driver;
 pub(crate) mod finish;
+pub(crate) mod gemv;
 pub(crate) mod pack;
 pub(crate) mod tile;
 pub(crate) mod workspace;
@@ -135,7 +136,8 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// Computes the product of A (m x k) and B (k x n) into C (m x n).
     ///
     /// # Errors
-    /// When the shapes disagree, a bias has the wrong length, or the instruction set pinned by `KERNELS_ISA` is not
+    /// When the shapes disagree, a bias has the wrong length, f64 is asked for an activation other than ReLU, or the
+    /// instruction set pinned by `KERNELS_ISA` is not
     /// there. C is as it was.
     #[inline]
     pub fn run(&self, a: MatRef<'_, T>, b: MatRef<'_, T>, mut c: MatMut<'_, T>) -> Result<()> {
@@ -146,6 +148,10 @@ impl<'a, T: Element> Gemm<'a, T> {
         }
         if c.shape() != (m, n) {
             return Err(Error::Shape { what: "C", expected: (m, n), found: c.shape() });
+        }
+        if !T::has(self.activation) {
+            let asked = format!("{:?}", self.activation);
+            return Err(Error::Activation { asked, element: std::any::type_name::<T>() });
         }
         let bias = match (self.bias, self.bias_per_row) {
             (None, _) => Bias::None,
@@ -203,7 +209,8 @@ impl<'a, T: Element> Gemm<'a, T> {
         let size = (m, k, n);
         let tile = (kernel.mr, kernel.nr);
         let pinned = self.backend.is_some() || std::env::var_os(crate::backend::PIN).is_some();
-        Ok(Explanation { backend: backend.name(), pinned, tile, size, route, threads: self.par.threads() })
+        let blocks = route.blocks(kernel, if route.transposed { n } else { m }, k);
+        Ok(Explanation { backend: backend.name(), pinned, tile, size, route, blocks, threads: self.par.threads() })
     }
 
     #[inline]
@@ -237,6 +244,7 @@ pub struct Explanation {
     tile: (usize, usize),
     size: (usize, usize, usize),
     route: Route,
+    blocks: Blocking,
     threads: usize,
 }
 
@@ -244,7 +252,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (m, k, n) = self.size;
         let (mr, nr) = self.tile;
-        let Route { pack_a, pack_b, blocking, jobs: (jm, jn), .. } = self.route;
+        let Route { pack_a, pack_b, jobs: (jm, jn), .. } = self.route;
         let why = if self.pinned { "pinned" } else { "best that this CPU supports" };
         writeln!(f, "{m}x{k} times {k}x{n}")?;
         writeln!(f, "  backend  {} ({why})", self.backend)?;
@@ -256,7 +264,7 @@ impl fmt::Display for Explanation {
             (true, true) => writeln!(f, "  route    blocked: both operands are packed")?,
         }
         if pack_a || pack_b {
-            writeln!(f, "  blocks   kc {}, nc {}", blocking.kc, blocking.nc)?;
+            writeln!(f, "  blocks   kc {}, nc {}", self.blocks.kc, self.blocks.nc)?;
         }
         write!(f, "  jobs     {jm} along m by {jn} along n, on {} threads", self.threads)
     }

@@ -13,8 +13,8 @@
 use super::tile::Float;
 use crate::simd::{GROUP, Simd};
 
-/// One panel to be packed.
-pub(crate) struct Panel<T> {
+/// A block to be packed.
+pub(crate) struct Pack<T> {
     /// Element (line 0, k = 0).
     pub from: *const T,
     /// From a line to the next.
@@ -25,63 +25,102 @@ pub(crate) struct Panel<T> {
     pub lines: usize,
     /// Elements of a line.
     pub k: usize,
-    /// Room for `width * k` elements.
+    /// Room for the panels: that of lines `j..` begins at `j * k`.
     pub to: *mut T,
-    /// Elements that each step along k takes in the panel, at least `lines`; those beyond `lines` stay as they are.
+    /// Lines of a panel.
     pub width: usize,
+    /// The last panel may have fewer lines; its steps take a multiple of this many elements, of which those beyond the
+    /// lines stay as they are.
+    pub unit: usize,
 }
 
 /// A packer.
 ///
 /// # Safety
-/// The row that it belongs to is supported by this CPU; the source is readable and the panel writable.
-pub(crate) type PackFn<T> = unsafe fn(&Panel<T>);
+/// The row that it belongs to is supported by this CPU; the source is readable and the panels writable.
+pub(crate) type PackFn<T> = unsafe fn(&Pack<T>);
 
 /// The packer of an instruction set.
 ///
 /// # Safety
 /// See [`PackFn`].
-pub(crate) unsafe fn pack<S: Simd<T>, T: Float>(x: &Panel<T>) {
+pub(crate) unsafe fn pack<S: Simd<T>, T: Float>(x: &Pack<T>) {
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
     s.run(
         #[inline(always)]
         || {
-            // SAFETY (each arm): the caller's promise.
-            match (x.line, x.depth) {
-                // SAFETY: as above.
-                (1, _) => unsafe { copy(s, x) },
-                // SAFETY: as above.
-                (_, 1) => unsafe { transpose(s, x) },
-                // SAFETY: as above.
-                _ => unsafe { gather(x) },
+            // SAFETY: the caller's promise.
+            unsafe {
+                match (x.line, x.depth) {
+                    (1, _) if x.width == 2 * S::LANES => copy::<S, T, 2>(s, x),
+                    (1, _) if x.width == 4 * S::LANES => copy::<S, T, 4>(s, x),
+                    (1, _) if x.width == 8 * S::LANES => copy::<S, T, 8>(s, x),
+                    (1, _) => copy::<S, T, 0>(s, x),
+                    (_, 1) => panels(
+                        x,
+                        #[inline(always)]
+                        |panel| transpose(s, x, panel),
+                    ),
+                    _ => panels(
+                        x,
+                        #[inline(always)]
+                        |panel| gather(x, panel),
+                    ),
+                }
             }
         },
     );
 }
 
-/// Lines are adjacent: a step along k is a copy.
+/// One panel of a block.
+struct Panel<T> {
+    /// Its first line.
+    first: usize,
+    /// Lines there are.
+    lines: usize,
+    /// Where it begins.
+    to: *mut T,
+    /// Elements that a step along k takes.
+    step: usize,
+}
+
+/// Calls `f` for each panel.
+#[inline(always)]
+fn panels<T>(x: &Pack<T>, f: impl Fn(&Panel<T>)) {
+    for first in (0..x.lines).step_by(x.width) {
+        let lines = x.width.min(x.lines - first);
+        f(&Panel { first, lines, to: x.to.wrapping_add(first * x.k), step: lines.next_multiple_of(x.unit) });
+    }
+}
+
+/// Lines are adjacent: each step along k is copied to one panel after the other, so that the source is read in order.
+/// Panels are `NV` vectors wide; 0 stands for any other width, and a single panel.
 ///
 /// # Safety
 /// See [`PackFn`].
 #[inline(always)]
-unsafe fn copy<S: Simd<T>, T: Float>(s: S, x: &Panel<T>) {
-    for i in (0..x.lines).step_by(S::LANES) {
-        let lines = (x.lines - i).min(S::LANES);
-        let (mut from, mut to) = (x.from.wrapping_add(i), x.to.wrapping_add(i));
-        if lines == S::LANES {
-            for _ in 0..x.k {
-                // SAFETY: a vector of a step along k, and its place in the panel.
-                unsafe { s.store(to, s.load(from)) };
-                (from, to) = (from.wrapping_offset(x.depth), to.wrapping_add(x.width));
+unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
+    let whole = if NV > 0 { x.lines / (NV * S::LANES) } else { 0 };
+    let first = whole * NV * S::LANES;
+    let rest = x.lines - first;
+    let step = rest.next_multiple_of(x.unit);
+    for p in 0..x.k {
+        let mut from = x.from.wrapping_offset(p as isize * x.depth);
+        let mut to = x.to.wrapping_add(p * NV * S::LANES);
+        for _ in 0..whole {
+            for v in 0..NV {
+                // SAFETY: a vector of step p, and its place in the panel.
+                unsafe { s.store(to.add(v * S::LANES), s.load(from.add(v * S::LANES))) };
             }
-        } else {
-            let mask = s.first(lines);
-            for _ in 0..x.k {
-                // SAFETY: the lines that there are, and their places in the panel.
-                unsafe { s.store_masked(to, mask, s.load_masked(from, mask)) };
-                (from, to) = (from.wrapping_offset(x.depth), to.wrapping_add(x.width));
-            }
+            from = from.wrapping_add(NV * S::LANES);
+            to = to.wrapping_add(NV * S::LANES * x.k);
+        }
+        let to = x.to.wrapping_add(first * x.k + p * step);
+        for v in (0..rest).step_by(S::LANES) {
+            let mask = s.first((rest - v).min(S::LANES));
+            // SAFETY: the lines that are left, and their places in the last panel.
+            unsafe { s.store_masked(to.add(v), mask, s.load_masked(from.add(v), mask)) };
         }
     }
 }
@@ -91,33 +130,86 @@ unsafe fn copy<S: Simd<T>, T: Float>(s: S, x: &Panel<T>) {
 /// # Safety
 /// See [`PackFn`].
 #[inline(always)]
-unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Panel<T>) {
-    for i in (0..x.lines).step_by(S::LANES) {
-        let lines = (x.lines - i).min(S::LANES);
-        let across = s.first(lines);
+unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
+    for i in (0..panel.lines).step_by(S::LANES) {
+        let lines = (panel.lines - i).min(S::LANES);
         for p in (0..x.k).step_by(S::LANES) {
             let steps = (x.k - p).min(S::LANES);
-            let along = s.first(steps);
-            let mut square = [s.splat(T::ZERO); GROUP];
-            for (r, row) in square[..S::LANES].iter_mut().enumerate() {
-                if r < lines {
-                    let from = x.from.wrapping_offset((i + r) as isize * x.line).wrapping_add(p);
-                    // SAFETY: `steps` elements of line i + r.
-                    *row = unsafe { s.load_masked(from, along) };
-                }
-            }
-            turn::<S, T, 1>(s, &mut square);
-            turn::<S, T, 2>(s, &mut square);
-            turn::<S, T, 4>(s, &mut square);
-            turn::<S, T, 8>(s, &mut square);
-            for (r, row) in square[..S::LANES].iter().enumerate() {
-                if r < steps {
-                    // SAFETY: the places of `lines` lines in step p + r.
-                    unsafe { s.store_masked(x.to.add((p + r) * x.width + i), across, *row) };
+            let from = x.from.wrapping_offset((panel.first + i) as isize * x.line).wrapping_add(p);
+            let to = panel.to.wrapping_add(p * panel.step + i);
+            // SAFETY: `lines` by `steps` elements there, and their places in the panel.
+            unsafe {
+                if lines == S::LANES && steps == S::LANES {
+                    square::<S, T, true>(s, from, x.line, to, panel.step, lines, steps);
+                } else {
+                    square::<S, T, false>(s, from, x.line, to, panel.step, lines, steps);
                 }
             }
         }
     }
+}
+
+/// Transposes one square, of which `FULL` says that all `LANES` by `LANES` elements are in use.
+///
+/// # Safety
+/// `lines` by `steps` elements are readable at `from`, `line` apart, and `steps` by `lines` writable at `to`, `step` apart.
+#[inline(always)]
+unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
+    s: S,
+    from: *const T,
+    line: isize,
+    to: *mut T,
+    step: usize,
+    lines: usize,
+    steps: usize,
+) {
+    // SAFETY: the caller's promise.
+    let square = unsafe { load_square::<S, T, FULL>(s, from, line, lines, steps) };
+    let across = s.first(lines);
+    for (r, row) in square[..S::LANES].iter().enumerate() {
+        let to = to.wrapping_add(r * step);
+        // SAFETY: the places of `lines` elements in step r.
+        unsafe {
+            if FULL {
+                s.store(to, *row);
+            } else if r < steps {
+                s.store_masked(to, across, *row);
+            }
+        }
+    }
+}
+
+/// Reads a square of `lines` by `steps` elements, the lines `line` apart, and transposes it: vector r holds step r of each
+/// line, and 0 where there is no line. `FULL` says that there are `LANES` of both.
+///
+/// # Safety
+/// These elements are readable.
+#[inline(always)]
+pub(super) unsafe fn load_square<S: Simd<T>, T: Float, const FULL: bool>(
+    s: S,
+    from: *const T,
+    line: isize,
+    lines: usize,
+    steps: usize,
+) -> [S::V; GROUP] {
+    let along = s.first(steps);
+    let mut square = [s.splat(T::ZERO); GROUP];
+    for (r, row) in square[..S::LANES].iter_mut().enumerate() {
+        let from = from.wrapping_offset(r as isize * line);
+        // SAFETY: `steps` elements of line r.
+        unsafe {
+            if FULL {
+                *row = s.load(from);
+            } else if r < lines {
+                *row = s.load_masked(from, along);
+            }
+        }
+    }
+    turn::<S, T, 1>(s, &mut square);
+    turn::<S, T, 2>(s, &mut square);
+    turn::<S, T, 4>(s, &mut square);
+    turn::<S, T, 8>(s, &mut square);
+    square
 }
 
 /// One stage of a transposition: swaps the off-diagonal blocks of each square of 2 D x 2 D.
@@ -137,12 +229,12 @@ fn turn<S: Simd<T>, T: Float, const D: usize>(s: S, square: &mut [S::V; GROUP]) 
 /// # Safety
 /// See [`PackFn`].
 #[inline(always)]
-unsafe fn gather<T: Float>(x: &Panel<T>) {
-    for i in 0..x.lines {
-        let from = x.from.wrapping_offset(i as isize * x.line);
+unsafe fn gather<T: Float>(x: &Pack<T>, panel: &Panel<T>) {
+    for i in 0..panel.lines {
+        let from = x.from.wrapping_offset((panel.first + i) as isize * x.line);
         for p in 0..x.k {
-            // SAFETY: element (i, p), and its place in the panel.
-            unsafe { *x.to.add(p * x.width + i) = *from.wrapping_offset(p as isize * x.depth) }
+            // SAFETY: an element of a line, and its place in the panel.
+            unsafe { *panel.to.add(p * panel.step + i) = *from.wrapping_offset(p as isize * x.depth) }
         }
     }
 }

@@ -15,6 +15,7 @@
 
 use crate::CHUNK;
 use crate::backend::{Backend, Kernel};
+use crate::math::Activation;
 use crate::simd::Simd;
 use std::array::from_fn;
 use std::hint::black_box;
@@ -71,6 +72,11 @@ pub trait Float: Copy + PartialOrd + Add<Output = Self> + Mul<Output = Self> + S
     /// `self * b + c`, rounded once.
     #[must_use]
     fn fma(self, b: Self, c: Self) -> Self;
+    /// Whether products of this type take the activation.
+    fn has(f: Activation) -> bool;
+    /// What a product's epilogue makes of it, for an activation that the type has.
+    #[must_use]
+    fn activate(self, f: Activation) -> Self;
     /// The kernels of a backend for this type.
     fn kernel(backend: &Backend) -> &Kernel<Self>;
 }
@@ -80,6 +86,15 @@ impl Float for f32 {
     const ONE: Self = 1.0;
     fn fma(self, b: Self, c: Self) -> Self {
         self.mul_add(b, c)
+    }
+    #[inline]
+    fn has(_: Activation) -> bool {
+        true
+    }
+    fn activate(self, f: Activation) -> Self {
+        let mut x = [self];
+        Backend::exact().activate(f, &mut x);
+        x[0]
     }
     #[inline]
     fn kernel(backend: &Backend) -> &Kernel<Self> {
@@ -92,6 +107,13 @@ impl Float for f64 {
     const ONE: Self = 1.0;
     fn fma(self, b: Self, c: Self) -> Self {
         self.mul_add(b, c)
+    }
+    #[inline]
+    fn has(f: Activation) -> bool {
+        matches!(f, Activation::Identity | Activation::Relu)
+    }
+    fn activate(self, f: Activation) -> Self {
+        if f == Activation::Relu && self < 0.0 { 0.0 } else { self }
     }
     #[inline]
     fn kernel(backend: &Backend) -> &Kernel<Self> {

@@ -1,8 +1,8 @@
 //! AVX2 with FMA: 8 floats or 4 doubles, masked loads for the edges, 16 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::blocking::Blocking;
 use crate::gemm::finish::finish;
+use crate::gemm::gemv::gemv;
 use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
@@ -265,11 +265,6 @@ impl SimdF32 for Avx2 {
         unsafe { _mm256_castsi256_ps(v) }
     }
     #[inline(always)]
-    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the token.
-        unsafe { _mm256_add_epi32(a, b) }
-    }
-    #[inline(always)]
     fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the token.
         unsafe { _mm256_sub_epi32(a, b) }
@@ -283,6 +278,16 @@ impl SimdF32 for Avx2 {
     fn sar<const N: i32>(self, a: __m256i) -> __m256i {
         // SAFETY: the token.
         unsafe { _mm256_srai_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    fn and_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+    #[inline(always)]
+    fn or_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token.
+        unsafe { _mm256_or_si256(a, b) }
     }
     #[inline(always)]
     fn convert_i32(self, a: __m256i) -> __m256 {
@@ -315,11 +320,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Avx2, f32>,
         finish: finish::<Avx2, f32>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Avx2, f32>,
     },
     f64: Kernel {
         lanes: 4,
@@ -335,11 +336,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Avx2, f64>,
         finish: finish::<Avx2, f64>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Avx2, f64>,
     },
     math: math::<Avx2, 12>(),
 };

@@ -1,8 +1,8 @@
 //! AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks for the edges, 32 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::blocking::Blocking;
 use crate::gemm::finish::finish;
+use crate::gemm::gemv::gemv;
 use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
@@ -267,11 +267,6 @@ impl SimdF32 for Avx512 {
         unsafe { _mm512_castsi512_ps(v) }
     }
     #[inline(always)]
-    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the token.
-        unsafe { _mm512_add_epi32(a, b) }
-    }
-    #[inline(always)]
     fn sub_i32(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the token.
         unsafe { _mm512_sub_epi32(a, b) }
@@ -285,6 +280,31 @@ impl SimdF32 for Avx512 {
     fn sar<const N: i32>(self, a: __m512i) -> __m512i {
         // SAFETY: the token.
         unsafe { _mm512_sra_epi32(a, _mm_cvtsi32_si128(N)) }
+    }
+    #[inline(always)]
+    fn and_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+    #[inline(always)]
+    fn or_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    /// One instruction that rounds once as well.
+    #[inline(always)]
+    fn scale(self, v: __m512, n: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_scalef_ps(v, n) }
+    }
+    /// Three instructions, exact as well; they normalise subnormals by themselves.
+    #[inline(always)]
+    fn split(self, x: __m512) -> (__m512, __m512) {
+        // SAFETY: the token.
+        unsafe {
+            let m = _mm512_getmant_ps::<_MM_MANT_NORM_P75_1P5, _MM_MANT_SIGN_SRC>(x);
+            (m, _mm512_sub_ps(_mm512_getexp_ps(x), _mm512_getexp_ps(m)))
+        }
     }
     #[inline(always)]
     fn convert_i32(self, a: __m512i) -> __m512 {
@@ -323,11 +343,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Avx512, f32>,
         finish: finish::<Avx512, f32>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Avx512, f32>,
     },
     f64: Kernel {
         lanes: 8,
@@ -349,11 +365,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Avx512, f64>,
         finish: finish::<Avx512, f64>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Avx512, f64>,
     },
     math: math::<Avx512, 12>(),
 };

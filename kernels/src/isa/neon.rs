@@ -1,8 +1,8 @@
 //! NEON: 4 floats or 2 doubles, 32 registers; FMA is part of the base instruction set of aarch64.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::blocking::Blocking;
 use crate::gemm::finish::finish;
+use crate::gemm::gemv::gemv;
 use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
@@ -286,11 +286,6 @@ impl SimdF32 for Neon {
         unsafe { vreinterpretq_f32_s32(v) }
     }
     #[inline(always)]
-    fn add_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
-        // SAFETY: the token.
-        unsafe { vaddq_s32(a, b) }
-    }
-    #[inline(always)]
     fn sub_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
         // SAFETY: the token.
         unsafe { vsubq_s32(a, b) }
@@ -304,6 +299,16 @@ impl SimdF32 for Neon {
     fn sar<const N: i32>(self, a: int32x4_t) -> int32x4_t {
         // SAFETY: the token.
         unsafe { vshrq_n_s32::<N>(a) }
+    }
+    #[inline(always)]
+    fn and_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: the token.
+        unsafe { vandq_s32(a, b) }
+    }
+    #[inline(always)]
+    fn or_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: the token.
+        unsafe { vorrq_s32(a, b) }
     }
     #[inline(always)]
     fn convert_i32(self, a: int32x4_t) -> float32x4_t {
@@ -340,11 +345,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Neon, f32>,
         finish: finish::<Neon, f32>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Neon, f32>,
     },
     f64: Kernel {
         lanes: 2,
@@ -362,11 +363,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Neon, f64>,
         finish: finish::<Neon, f64>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Neon, f64>,
     },
     math: math::<Neon, 16>(),
 };

@@ -6,8 +6,8 @@
 //! - `plain` rounds twice, and so gives other bits, at the speed of a CPU without FMA. It is the default only there.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::blocking::Blocking;
 use crate::gemm::finish::finish;
+use crate::gemm::gemv::gemv;
 use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
@@ -66,7 +66,7 @@ const F64: usize = 4;
 
 impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     type V = [f32; F32];
-    type Mask = [bool; F32];
+    type Mask = [u32; F32];
     const LANES: usize = F32;
 
     #[inline(always)]
@@ -87,14 +87,14 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     fn first(self, n: usize) -> Self::Mask {
         lanes(
             #[inline(always)]
-            |i| i < n,
+            |i| u32::MAX * u32::from(i < n),
         )
     }
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f32, mask: Self::Mask) -> Self::V {
         let mut v = [0.0; F32];
         for i in 0..F32 {
-            if mask[i] {
+            if mask[i] != 0 {
                 // SAFETY: only lanes in the mask are read, by the caller's promise readable.
                 v[i] = unsafe { *p.add(i) };
             }
@@ -104,7 +104,7 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f32, mask: Self::Mask, v: Self::V) {
         for i in 0..F32 {
-            if mask[i] {
+            if mask[i] != 0 {
                 // SAFETY: only lanes in the mask are written, by the caller's promise writable.
                 unsafe { *p.add(i) = v[i] }
             }
@@ -170,7 +170,7 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     fn lt(self, a: Self::V, b: Self::V) -> Self::Mask {
         lanes(
             #[inline(always)]
-            |i| a[i] < b[i],
+            |i| u32::MAX * u32::from(a[i] < b[i]),
         )
     }
     #[inline(always)]
@@ -189,14 +189,14 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V {
         lanes(
             #[inline(always)]
-            |i| if mask[i] { yes[i] } else { no[i] },
+            |i| f32::from_bits(mask[i] & yes[i].to_bits() | !mask[i] & no[i].to_bits()),
         )
     }
 }
 
 impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
     type V = [f64; F64];
-    type Mask = [bool; F64];
+    type Mask = [u64; F64];
     const LANES: usize = F64;
 
     #[inline(always)]
@@ -217,14 +217,14 @@ impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
     fn first(self, n: usize) -> Self::Mask {
         lanes(
             #[inline(always)]
-            |i| i < n,
+            |i| u64::MAX * u64::from(i < n),
         )
     }
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f64, mask: Self::Mask) -> Self::V {
         let mut v = [0.0; F64];
         for i in 0..F64 {
-            if mask[i] {
+            if mask[i] != 0 {
                 // SAFETY: only lanes in the mask are read, by the caller's promise readable.
                 v[i] = unsafe { *p.add(i) };
             }
@@ -234,7 +234,7 @@ impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f64, mask: Self::Mask, v: Self::V) {
         for i in 0..F64 {
-            if mask[i] {
+            if mask[i] != 0 {
                 // SAFETY: only lanes in the mask are written, by the caller's promise writable.
                 unsafe { *p.add(i) = v[i] }
             }
@@ -300,7 +300,7 @@ impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
     fn lt(self, a: Self::V, b: Self::V) -> Self::Mask {
         lanes(
             #[inline(always)]
-            |i| a[i] < b[i],
+            |i| u64::MAX * u64::from(a[i] < b[i]),
         )
     }
     #[inline(always)]
@@ -319,7 +319,7 @@ impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V {
         lanes(
             #[inline(always)]
-            |i| if mask[i] { yes[i] } else { no[i] },
+            |i| f64::from_bits(mask[i] & yes[i].to_bits() | !mask[i] & no[i].to_bits()),
         )
     }
 }
@@ -346,13 +346,6 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
         )
     }
     #[inline(always)]
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        lanes(
-            #[inline(always)]
-            |i| a[i].wrapping_add(b[i]),
-        )
-    }
-    #[inline(always)]
     fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I {
         lanes(
             #[inline(always)]
@@ -372,6 +365,35 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
             #[inline(always)]
             |i| a[i] >> N,
         )
+    }
+    #[inline(always)]
+    fn and_i32(self, a: Self::I, b: Self::I) -> Self::I {
+        lanes(
+            #[inline(always)]
+            |i| a[i] & b[i],
+        )
+    }
+    #[inline(always)]
+    fn or_i32(self, a: Self::I, b: Self::I) -> Self::I {
+        lanes(
+            #[inline(always)]
+            |i| a[i] | b[i],
+        )
+    }
+    #[inline(always)]
+    fn product(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        let p: Self::V = Simd::<f32>::mul(self, a, b);
+        let lost = lanes(
+            #[inline(always)]
+            |i| {
+                if FUSED {
+                    a[i].mul_add(b[i], -p[i])
+                } else {
+                    (f64::from(a[i]) * f64::from(b[i]) - f64::from(p[i])) as f32
+                }
+            },
+        );
+        (p, lost)
     }
     #[inline(always)]
     fn convert_i32(self, a: Self::I) -> Self::V {
@@ -408,11 +430,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Portable<true>, f32>,
         finish: finish::<Portable<true>, f32>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Portable<true>, f32>,
     },
     f64: Kernel {
         lanes: 4,
@@ -426,11 +444,7 @@ pub(crate) static ROW: Backend = Backend {
         ],
         pack: pack::<Portable<true>, f64>,
         finish: finish::<Portable<true>, f64>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Portable<true>, f64>,
     },
     math: math::<Portable<true>, 12>(),
 };
@@ -452,11 +466,7 @@ pub(crate) static PLAIN: Backend = Backend {
         ],
         pack: pack::<Portable<false>, f32>,
         finish: finish::<Portable<false>, f32>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Portable<false>, f32>,
     },
     f64: Kernel {
         lanes: 4,
@@ -470,11 +480,7 @@ pub(crate) static PLAIN: Backend = Backend {
         ],
         pack: pack::<Portable<false>, f64>,
         finish: finish::<Portable<false>, f64>,
-        blocking: Blocking { kc: 1024, nc: 256 },
-        pack_b_from: 96,
-        pack_b_area: 16_384,
-        pack_a_from: 256,
-        work_per_thread: 2_000_000,
+        gemv: gemv::<Portable<false>, f64>,
     },
     math: math::<Portable<false>, 6>(),
 };

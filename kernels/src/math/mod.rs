@@ -3,13 +3,25 @@
 //! Each function is written once, as `eval` on vectors of any instruction set; `slices` runs it along memory. The
 //! accuracy that a function claims stands in its file, beside the test that checks it.
 
+mod erf;
 mod exp;
+mod expm1;
+mod function;
+mod gelu;
 mod ln;
+mod parts;
 mod relu;
 mod rows;
+mod sigmoid;
+mod silu;
 mod slices;
+mod softplus;
+mod tanh;
 mod update;
 
+pub(crate) use function::Visitor;
+pub use function::{Activation, Function, Saved};
+pub(crate) use slices::Unary;
 pub use update::Adam;
 
 use crate::backend::Backend;
@@ -18,26 +30,13 @@ use crate::simd::SimdF32;
 use crate::view::{MatMut, MatRef};
 use rows::Rows;
 
-/// What the epilogue of a product does to each element last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Activation {
-    /// x
-    #[default]
-    Identity,
-    /// 0 where x < 0, else x: a NaN stays one.
-    Relu,
-}
-
 /// The step, the gradients, the parameters and both moments.
 type AdamFn = unsafe fn(&Adam, &[f32], &mut [f32], &mut [f32], &mut [f32]);
 
 /// The functions of an instruction set. All of them need its row to be supported.
 pub(crate) struct Math {
-    exp: unsafe fn(&mut [f32]),
-    ln: unsafe fn(&mut [f32]),
-    relu: unsafe fn(&mut [f32]),
-    relu_backward: unsafe fn(&[f32], &mut [f32]),
+    map: unsafe fn(Function, *const f32, *mut f32, usize),
+    backward: unsafe fn(Activation, &[f32], &mut [f32]),
     scale_bytes: unsafe fn(&[u8], f32, &mut [f32]),
     softmax: unsafe fn(Rows),
     softmax_cross_entropy: unsafe fn(Rows, &[u32], f32, &mut [f32]),
@@ -49,10 +48,8 @@ pub(crate) struct Math {
 /// The functions of `S`. `CHAINS` independent FMAs hide the latency of its units and fit its registers.
 pub(crate) const fn math<S: SimdF32, const CHAINS: usize>() -> Math {
     Math {
-        exp: slices::unary::<S, exp::Exp>,
-        ln: slices::unary::<S, ln::Ln>,
-        relu: slices::unary::<S, relu::Relu>,
-        relu_backward: relu::backward::<S>,
+        map: function::map::<S>,
+        backward: function::backward::<S>,
         scale_bytes: slices::scale_bytes::<S>,
         softmax: rows::softmax::<S>,
         softmax_cross_entropy: rows::softmax_cross_entropy::<S>,
@@ -69,22 +66,53 @@ fn check_len(what: &'static str, found: usize, expected: usize) -> Result<()> {
 
 // SAFETY (each block below): a backend that can be had is supported, and the lengths were checked.
 impl Backend {
-    /// e^x of every element, in place. At most 1 ULP; subnormal results are kept.
-    pub fn exp(&self, x: &mut [f32]) {
+    /// `x[i] = f(x[i])`
+    pub fn map(&self, f: impl Into<Function>, x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { (self.math.exp)(x) }
+        unsafe { (self.math.map)(f.into(), x.as_ptr(), x.as_mut_ptr(), x.len()) }
     }
 
-    /// The natural logarithm of every element, in place. At most 1 ULP; -Inf at 0, NaN below.
-    pub fn ln(&self, x: &mut [f32]) {
+    /// `y[i] = f(x[i])`
+    ///
+    /// # Errors
+    /// When the lengths differ.
+    pub fn map_into(&self, f: impl Into<Function>, x: &[f32], y: &mut [f32]) -> Result<()> {
+        check_len("the output of a function", y.len(), x.len())?;
         // SAFETY: as above.
-        unsafe { (self.math.ln)(x) }
+        unsafe { (self.math.map)(f.into(), x.as_ptr(), y.as_mut_ptr(), x.len()) };
+        Ok(())
+    }
+
+    /// e^x of every element, in place.
+    pub fn exp(&self, x: &mut [f32]) {
+        self.map(Function::Exp, x);
+    }
+
+    /// The natural logarithm of every element, in place.
+    pub fn ln(&self, x: &mut [f32]) {
+        self.map(Function::Ln, x);
     }
 
     /// 0 where x < 0, else x, in place; a NaN stays one.
     pub fn relu(&self, x: &mut [f32]) {
+        self.activate(Activation::Relu, x);
+    }
+
+    /// Applies an activation to every element, in place.
+    pub fn activate(&self, f: Activation, x: &mut [f32]) {
+        self.map(f, x);
+    }
+
+    /// The gradient through an activation: `dy` is multiplied by the derivative, which is computed from what
+    /// [`Activation::saved`] names, the input or the output of the forward pass.
+    ///
+    /// # Errors
+    /// When the lengths differ.
+    pub fn activation_backward(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
+        check_len("the gradient of an activation", dy.len(), saved.len())?;
         // SAFETY: as above.
-        unsafe { (self.math.relu)(x) }
+        unsafe { (self.math.backward)(f, saved, dy) };
+        Ok(())
     }
 
     /// The gradient through [`Self::relu`], from its output `y`: `dy` becomes 0 where `y <= 0`.
@@ -92,10 +120,7 @@ impl Backend {
     /// # Errors
     /// When the lengths differ.
     pub fn relu_backward(&self, y: &[f32], dy: &mut [f32]) -> Result<()> {
-        check_len("the gradient of relu", dy.len(), y.len())?;
-        // SAFETY: as above.
-        unsafe { (self.math.relu_backward)(y, dy) };
-        Ok(())
+        self.activation_backward(Activation::Relu, y, dy)
     }
 
     /// `out[i] = bytes[i] * scale`: pixels to numbers.
@@ -184,42 +209,54 @@ impl Backend {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use crate::reference::{function, ulps};
 
-    /// Distance between `got` and the f64 reference `want`, in ULPs of the f32 nearest to `want`. Wrong zeros, signs,
-    /// infinities and NaNs are infinitely far.
-    pub(crate) fn ulps(got: f32, want: f64) -> f64 {
-        let near = want as f32;
-        if near.is_nan() || near.is_infinite() || near == 0.0 || got.is_nan() || got.is_infinite() {
-            return if got == near || (got.is_nan() && near.is_nan()) { 0.0 } else { f64::INFINITY };
-        }
-        let a = near.abs();
-        let ulp = f64::from(f32::from_bits(a.to_bits() + 1)) - f64::from(a);
-        ((f64::from(got) - want) / ulp).abs()
+    /// Every exponent with both signs and a spread of significands, all special values, and ordinary numbers.
+    fn inputs() -> Vec<f32> {
+        // An odd step walks through all of them.
+        let mut x: Vec<f32> = (0..=u32::MAX).step_by(16_381).map(f32::from_bits).collect();
+        x.extend([
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f32::INFINITY,
+            -f32::INFINITY,
+            f32::NAN,
+            f32::MIN_POSITIVE,
+            f32::MAX,
+            f32::MIN,
+        ]);
+        x.extend([f32::from_bits(1), -f32::from_bits(1), f32::MIN_POSITIVE / 2.0]);
+        x.extend((-11_000..11_000).map(|i| i as f32 * 0.01));
+        x
     }
 
-    /// Checks a unary function on every exponent, both signs and the special values, on every supported row, against
-    /// `want`, and the rows against each other on bits.
-    pub(crate) fn check_unary(f: fn(&Backend, &mut [f32]), want: fn(f64) -> f64, bound: f64) {
-        // An odd step walks through all signs, exponents and a spread of significands.
-        let mut x: Vec<f32> = (0..=u32::MAX).step_by(8191).map(f32::from_bits).collect();
-        x.extend([0.0, -0.0, 1.0, -1.0, f32::INFINITY, -f32::INFINITY, f32::NAN, f32::MIN_POSITIVE, f32::MAX]);
-        x.extend([f32::from_bits(1), -f32::from_bits(1), f32::MIN_POSITIVE / 2.0]);
-        x.extend((-1100..1100).map(|i| i as f32 * 0.1));
-        let mut first: Option<Vec<f32>> = None;
-        for backend in Backend::supported() {
-            let mut y = x.clone();
-            f(backend, &mut y);
-            for (&x, &y) in x.iter().zip(&y) {
-                let error = ulps(y, want(f64::from(x)));
-                assert!(error <= bound, "{backend:?}: f({x:e}) = {y:e}, {error} ULP");
-            }
-            if backend.bits_match() {
-                let first = first.get_or_insert_with(|| y.clone());
-                let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-                let at = first.iter().zip(&y).position(|(&a, &b)| !same(a, b));
-                assert_eq!(at.map(|i| x[i]), None, "{backend:?} has other bits");
+    fn same(a: f32, b: f32) -> bool {
+        a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+    }
+
+    #[test]
+    fn functions_keep_their_bounds_and_rows_give_the_same_bits() {
+        let x = inputs();
+        for f in Function::ALL {
+            let want: Vec<f64> = x.iter().map(|&x| function(f, f64::from(x))).collect();
+            let mut first: Option<Vec<f32>> = None;
+            for backend in Backend::supported() {
+                let mut y = vec![0.0; x.len()];
+                backend.map_into(f, &x, &mut y).unwrap();
+                let bound = if backend.bits_match() { f.bound() } else { f.plain_bound() };
+                for ((&x, &y), &want) in x.iter().zip(&y).zip(&want) {
+                    let error = ulps(y, want);
+                    assert!(error <= bound, "{backend:?}: {f:?}({x:e}) = {y:e}, not {want:e}: {error} ULP");
+                }
+                if backend.bits_match() {
+                    let first = first.get_or_insert_with(|| y.clone());
+                    let at = first.iter().zip(&y).position(|(&a, &b)| !same(a, b));
+                    assert_eq!(at.map(|i| x[i]), None, "{backend:?}: {f:?} has other bits");
+                }
             }
         }
     }
@@ -227,21 +264,93 @@ pub(crate) mod tests {
     #[test]
     fn lanes_and_tails_are_alike() {
         for backend in Backend::supported() {
-            for len in 0..68 {
-                for start in 0..4 {
-                    let x: Vec<f32> = (0..len + start).map(|i| 0.37 * i as f32 - 9.0).collect();
-                    for f in [Backend::exp, Backend::ln, Backend::relu] {
-                        let mut whole = x.clone();
-                        f(backend, &mut whole[start..]);
-                        for i in start..x.len() {
-                            let mut one = [x[i]];
-                            f(backend, &mut one);
-                            assert!(one[0].to_bits() == whole[i].to_bits() || one[0].is_nan() && whole[i].is_nan());
+            for f in Function::ALL {
+                let x: Vec<f32> = (0..72).map(|i| 0.37 * i as f32 - 9.0).collect();
+                let one = |x: f32| {
+                    let mut x = [x];
+                    backend.map(f, &mut x);
+                    x[0]
+                };
+                let want: Vec<f32> = x.iter().map(|&x| one(x)).collect();
+                for len in 0..68 {
+                    for start in 0..4 {
+                        let mut y = x.clone();
+                        backend.map(f, &mut y[start..start + len]);
+                        for i in 0..x.len() {
+                            let want = if (start..start + len).contains(&i) { want[i] } else { x[i] };
+                            assert!(same(y[i], want), "{backend:?}: {f:?} of element {i} of {start}..+{len}");
                         }
-                        assert_eq!(whole[..start], x[..start], "wrote before the slice");
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_functions() {
+        // Corners have no derivative, and lie between these.
+        let x: Vec<f32> = (-300..300).map(|i| (i as f32 + 0.5) * 0.05).collect();
+        for f in Function::ALL {
+            let Function::Activation(a) = f else { continue };
+            let mut first: Option<Vec<f32>> = None;
+            for backend in Backend::supported() {
+                let mut saved = x.clone();
+                if a.saved() == Saved::Output {
+                    backend.activate(a, &mut saved);
+                }
+                let mut dy = vec![2.0; x.len()];
+                backend.activation_backward(a, &saved, &mut dy).unwrap();
+                for (&x, &dy) in x.iter().zip(&dy) {
+                    let (x, h) = (f64::from(x), 1e-5);
+                    let want = (function(f, x + h) - function(f, x - h)) / h;
+                    assert!((f64::from(dy) - want).abs() < 2e-6, "{backend:?}: {f:?} at {x}: {dy}, not {want}");
+                }
+                if backend.bits_match() {
+                    assert_eq!(first.get_or_insert_with(|| dy.clone()), &dy, "{backend:?}: {f:?} has other bits");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_at_special_values() {
+        let inf = f32::INFINITY;
+        for backend in Backend::supported() {
+            for f in Function::ALL {
+                let Function::Activation(a) = f else { continue };
+                let mut saved = [-inf, inf, f32::NAN];
+                if a.saved() == Saved::Output {
+                    backend.activate(a, &mut saved);
+                }
+                let mut dy = [1.0; 3];
+                backend.activation_backward(a, &saved, &mut dy).unwrap();
+                assert!(dy[0].is_finite() && dy[1].is_finite(), "{backend:?}: {a:?} has slopes {dy:?} at both ends");
+                // What only looks at the sign of a NaN lets it pass forward and stops it here.
+                let sign = [Activation::Identity, Activation::Relu, Activation::LeakyRelu { alpha: 0.01 }];
+                assert!(dy[2].is_nan() || sign.contains(&a), "{backend:?}: {a:?} has slope {} at NaN", dy[2]);
+            }
+        }
+    }
+
+    #[test]
+    fn relu_and_its_gradient() {
+        let x = [-1.0, -0.0, 0.0, 2.0, f32::NAN, -f32::INFINITY, f32::INFINITY, -f32::from_bits(1)];
+        for backend in Backend::supported() {
+            let mut y = x;
+            backend.relu(&mut y);
+            assert!(y[4].is_nan());
+            y[4] = 0.0;
+            assert_eq!(y, [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, f32::INFINITY, 0.0], "{backend:?}");
+            let mut dy = [3.0; 8];
+            backend.relu_backward(&y, &mut dy).unwrap();
+            assert_eq!(dy, [0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 3.0, 0.0], "{backend:?}");
+            assert!(backend.relu_backward(&y, &mut dy[1..]).is_err());
+        }
+    }
+
+    #[test]
+    fn lengths_must_agree() {
+        let backend = Backend::active().unwrap();
+        assert!(backend.map_into(Function::Exp, &[1.0; 2], &mut [0.0; 3]).is_err());
     }
 }

@@ -1,72 +1,113 @@
-//! ReLU, exact, and its gradient.
+//! The activations with corners: ReLU and its relatives.
 
-use super::slices::{self, Unary};
+use super::exp::Exp;
+use super::expm1::Expm1;
+use super::slices::{Activate, Unary};
 use crate::simd::SimdF32;
 
-pub(super) struct Relu;
+/// x
+pub(crate) struct Identity;
+
+impl Unary for Identity {
+    #[inline(always)]
+    fn eval<S: SimdF32>(&self, _: S, x: S::V) -> S::V {
+        x
+    }
+}
+
+impl Activate for Identity {
+    /// 1
+    #[inline(always)]
+    fn slope<S: SimdF32>(&self, s: S, _: S::V) -> S::V {
+        s.splat(1.0)
+    }
+}
+
+/// 0 where x < 0, else x. Exact.
+pub(crate) struct Relu;
 
 impl Unary for Relu {
     #[inline(always)]
-    fn eval<S: SimdF32>(s: S, x: S::V) -> S::V {
+    fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
         s.max(s.splat(0.0), x)
     }
 }
 
-#[inline(always)]
-fn gate<S: SimdF32>(s: S, y: S::V, dy: S::V) -> S::V {
-    let zero = s.splat(0.0);
-    s.select(s.lt(zero, y), dy, zero)
+impl Activate for Relu {
+    /// 1 where y > 0, else 0
+    #[inline(always)]
+    fn slope<S: SimdF32>(&self, s: S, y: S::V) -> S::V {
+        let zero = s.splat(0.0);
+        s.select(s.lt(zero, y), s.splat(1.0), zero)
+    }
+    #[inline(always)]
+    fn backward<S: SimdF32>(&self, s: S, y: S::V, dy: S::V) -> S::V {
+        let zero = s.splat(0.0);
+        s.select(s.lt(zero, y), dy, zero)
+    }
 }
 
-/// `dy` becomes 0 where the output `y` is not positive.
-///
-/// # Safety
-/// The row that `S` belongs to is supported by this CPU; the lengths are equal.
-pub(super) unsafe fn backward<S: SimdF32>(y: &[f32], dy: &mut [f32]) {
-    // SAFETY: the caller's promise.
-    let s = unsafe { S::assume() };
-    let (y, dy, len) = (y.as_ptr(), dy.as_mut_ptr(), y.len());
-    s.run(
-        #[inline(always)]
-        || {
-            slices::vectors(
-                s,
-                len,
-                #[inline(always)]
-                |i, mask| {
-                    // SAFETY: `vectors` gives places in both slices.
-                    unsafe {
-                        let (y, dy) = (y.add(i), dy.add(i));
-                        match mask {
-                            None => s.store(dy, gate(s, s.load(y), s.load(dy))),
-                            Some(mask) => {
-                                s.store_masked(dy, mask, gate(s, s.load_masked(y, mask), s.load_masked(dy, mask)))
-                            }
-                        }
-                    }
-                },
-            );
-        },
-    );
+/// alpha x where x < 0, else x. Correctly rounded.
+pub(crate) struct LeakyRelu(pub f32);
+
+impl Unary for LeakyRelu {
+    #[inline(always)]
+    fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        s.select(s.lt(x, s.splat(0.0)), s.mul(x, s.splat(self.0)), x)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::Backend;
+impl Activate for LeakyRelu {
+    /// 1 where x > 0, else alpha
+    #[inline(always)]
+    fn slope<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        s.select(s.lt(s.splat(0.0), x), s.splat(1.0), s.splat(self.0))
+    }
+}
 
-    #[test]
-    fn relu_and_its_gradient() {
-        let x = [-1.0, -0.0, 0.0, 2.0, f32::NAN, -f32::INFINITY, f32::INFINITY, -f32::from_bits(1)];
-        for backend in Backend::supported() {
-            let mut y = x;
-            backend.relu(&mut y);
-            assert!(y[4].is_nan());
-            y[4] = 0.0;
-            assert_eq!(y, [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, f32::INFINITY, 0.0], "{backend:?}");
-            let mut dy = [3.0; 8];
-            backend.relu_backward(&y, &mut dy).unwrap();
-            assert_eq!(dy, [0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 3.0, 0.0], "{backend:?}");
-            assert!(backend.relu_backward(&y, &mut dy[1..]).is_err());
-        }
+/// alpha (e^x - 1) where x <= 0, else x (Clevert et al. 2015). At most 2 ULP.
+pub(crate) struct Elu(pub f32);
+
+impl Unary for Elu {
+    #[inline(always)]
+    fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        s.select(s.lt(s.splat(0.0), x), x, s.mul(s.splat(self.0), Expm1.eval(s, x)))
+    }
+}
+
+impl Activate for Elu {
+    /// 1 where x > 0, else alpha e^x
+    #[inline(always)]
+    fn slope<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        s.select(s.lt(s.splat(0.0), x), s.splat(1.0), s.mul(s.splat(self.0), Exp.eval(s, x)))
+    }
+}
+
+/// 0 where x <= -3, x where x >= 3, else x (x + 3) / 6 (Howard et al. 2019). At most 2 ULP.
+pub(crate) struct HardSwish;
+
+/// 1/6 in two parts.
+const SIXTH: f32 = 0.166_666_67;
+const SIXTH_LOW: f32 = -4.967_054e-9;
+
+impl Unary for HardSwish {
+    #[inline(always)]
+    fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        let three = s.splat(3.0);
+        let shifted = s.add(x, three);
+        let y = s.mul(x, s.fma(shifted, s.splat(SIXTH), s.mul(shifted, s.splat(SIXTH_LOW))));
+        let y = s.select(s.lt(three, x), x, y);
+        // Not `x <= -3` the other way round: a NaN is not below.
+        s.select(s.lt(x, s.splat((-3.0_f32).next_up())), s.splat(0.0), y)
+    }
+}
+
+impl Activate for HardSwish {
+    /// 0 where x < -3, 1 where x > 3, else x / 3 + 1/2
+    #[inline(always)]
+    fn slope<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        let inside = s.fma(x, s.splat(2.0 * SIXTH), s.splat(0.5));
+        let above = s.select(s.lt(s.splat(3.0), x), s.splat(1.0), inside);
+        s.select(s.lt(x, s.splat(-3.0)), s.splat(0.0), above)
     }
 }

@@ -1,18 +1,49 @@
 //! Samples and labels, and how they get into memory and into batches.
 
+mod clean;
+mod csv;
 mod idx;
+mod split;
+
+pub use clean::{Cleaner, Missing, Repairs, Scaler, Scaling};
+pub use csv::{Column, CsvFormat, Table};
+pub use split::Fold;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, setting};
+use crate::loss::Loss;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Grey images of one size and the class of each. Pixels stay bytes; each batch converts its own.
+/// What is known of each sample.
+#[derive(Clone)]
+enum Features {
+    /// Grey images, image after image, row after row. Pixels stay bytes; each batch converts its own.
+    Images(Vec<u8>),
+    /// Numbers, sample after sample.
+    Numbers(Vec<f32>),
+}
+
+/// What a model is to learn of each sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// A class, from 0.
+    Classes(Vec<u32>),
+    /// As many numbers as the model has outputs.
+    Values {
+        /// Sample after sample.
+        values: Vec<f32>,
+        /// Numbers of each sample.
+        width: usize,
+    },
+}
+
+/// Samples: grey images of one size or rows of numbers, with the class of each or the values that belong to it.
 #[derive(Clone)]
 pub struct Dataset {
-    /// Image after image, row after row.
-    images: Vec<u8>,
-    labels: Vec<u32>,
+    features: Features,
+    targets: Targets,
+    len: usize,
     height: usize,
     width: usize,
     /// Largest label plus one.
@@ -30,6 +61,25 @@ impl Dataset {
     pub fn new(images: Vec<u8>, labels: Vec<u32>, height: usize, width: usize) -> Result<Self> {
         let memory = PathBuf::from("<memory>");
         Self::with_files(images, labels, (height, width), memory.clone(), memory)
+    }
+
+    /// Rows of `width` numbers, row after row, and the targets of each.
+    ///
+    /// # Errors
+    /// When there are not as many whole rows as targets.
+    pub fn from_numbers(numbers: Vec<f32>, width: usize, targets: Targets) -> Result<Self> {
+        let memory = PathBuf::from("<memory>");
+        let (found, per_sample) = match &targets {
+            Targets::Classes(labels) => (labels.len(), 1),
+            Targets::Values { values, width } => (values.len(), *width),
+        };
+        let len = found.checked_div(per_sample).unwrap_or(0);
+        if len.checked_mul(per_sample) != Some(found) || len.checked_mul(width) != Some(numbers.len()) {
+            return Err(Error::Rows { numbers: numbers.len(), width, targets: found, per_sample });
+        }
+        let classes = classes_of(&targets);
+        let features = Features::Numbers(numbers);
+        Ok(Self { features, targets, len, height: 1, width, classes, image_file: memory.clone(), label_file: memory })
     }
 
     /// Reads a file of images and a file of labels in IDX format, each plain or compressed with gzip.
@@ -65,31 +115,33 @@ impl Dataset {
         if expected != Some(images.len()) {
             return Err(Error::Pixels { found: images.len(), images: labels.len(), height, width });
         }
-        let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
-        Ok(Self { images, labels, height, width, classes, image_file, label_file })
+        let (len, targets) = (labels.len(), Targets::Classes(labels));
+        let classes = classes_of(&targets);
+        let features = Features::Images(images);
+        Ok(Self { features, targets, len, height, width, classes, image_file, label_file })
     }
 
     /// Number of samples.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.len
     }
 
     /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len == 0
     }
 
-    /// Rows of an image.
+    /// Rows of an image; 1 for numbers.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// Columns of an image.
+    /// Columns of an image; for numbers, how many a sample has.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Pixels of an image, the inputs of a model.
+    /// Pixels of an image or numbers of a sample: the inputs of a model.
     pub fn features(&self) -> usize {
         self.height * self.width
     }
@@ -102,30 +154,62 @@ impl Dataset {
     /// The pixels of image `i`, row after row.
     ///
     /// # Panics
-    /// When there is no such image.
+    /// When there is no such image, or the samples are numbers.
     pub fn image(&self, i: usize) -> &[u8] {
         assert!(i < self.len(), "image {i} of {}", self.len());
-        &self.images[i * self.features()..][..self.features()]
+        match &self.features {
+            Features::Images(images) => &images[i * self.features()..][..self.features()],
+            Features::Numbers(_) => panic!("the samples are numbers, not images"),
+        }
     }
 
-    /// The class of each image.
+    /// The numbers of all samples, sample after sample; none for images.
+    pub fn numbers(&self) -> Option<&[f32]> {
+        match &self.features {
+            Features::Images(_) => None,
+            Features::Numbers(numbers) => Some(numbers),
+        }
+    }
+
+    /// The class of each sample; empty when the targets are values.
     pub fn labels(&self) -> &[u32] {
-        &self.labels
+        match &self.targets {
+            Targets::Classes(labels) => labels,
+            Targets::Values { .. } => &[],
+        }
+    }
+
+    /// What a model is to learn.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// A copy of the first `n` samples, of all when there are fewer.
     #[must_use]
     pub fn head(&self, n: usize) -> Self {
-        let n = n.min(self.len());
-        let labels = self.labels[..n].to_vec();
-        Self {
-            images: self.images[..n * self.features()].to_vec(),
-            classes: labels.iter().max().map_or(0, |&label| label as usize + 1),
-            labels,
-            image_file: self.image_file.clone(),
-            label_file: self.label_file.clone(),
-            ..*self
-        }
+        self.select(0..n.min(self.len))
+    }
+
+    /// A copy of these samples, in this order.
+    ///
+    /// # Panics
+    /// When there is no such sample.
+    #[must_use]
+    pub fn select(&self, samples: impl IntoIterator<Item = usize>) -> Self {
+        let samples: Vec<usize> = samples.into_iter().collect();
+        let features = match &self.features {
+            Features::Images(images) => Features::Images(rows(images, self.features(), &samples)),
+            Features::Numbers(numbers) => Features::Numbers(rows(numbers, self.features(), &samples)),
+        };
+        let targets = match &self.targets {
+            Targets::Classes(labels) => Targets::Classes(rows(labels, 1, &samples)),
+            Targets::Values { values, width } => {
+                Targets::Values { values: rows(values, *width, &samples), width: *width }
+            }
+        };
+        let (len, classes) = (samples.len(), classes_of(&targets));
+        let (image_file, label_file) = (self.image_file.clone(), self.label_file.clone());
+        Self { features, targets, len, classes, image_file, label_file, ..*self }
     }
 
     /// Whether a model with that many inputs can take these images.
@@ -136,12 +220,35 @@ impl Dataset {
         Err(Error::ImageSize { file: self.image_file.clone(), height: self.height, width: self.width, inputs })
     }
 
-    /// Whether every label is below `classes`.
-    pub(crate) fn check_labels(&self, classes: usize) -> Result<()> {
-        let Some(sample) = self.labels.iter().position(|&label| label as usize >= classes) else {
+    /// Whether a model with that many outputs can learn these targets by this loss.
+    pub(crate) fn check_targets(&self, loss: &Loss, outputs: usize) -> Result<()> {
+        let weights = if let Loss::CrossEntropy { class_weights, .. } = loss { class_weights.len() } else { 0 };
+        let labels = match &self.targets {
+            Targets::Values { width, .. } if *width == outputs => {
+                let range = "none where targets are values";
+                return setting("number of class_weights", weights as f64, weights == 0, range);
+            }
+            Targets::Values { width, .. } => {
+                return Err(Error::Targets { file: self.label_file.clone(), found: *width, outputs });
+            }
+            Targets::Classes(labels) => labels,
+        };
+        // A single output learns the class as a number: any for a regression, 0 or 1 for a question.
+        let classes = match loss {
+            Loss::CrossEntropy { .. } => outputs,
+            Loss::BinaryCrossEntropy => outputs.max(2),
+            _ if outputs == 1 => return Ok(()),
+            _ => outputs,
+        };
+        let Some(sample) = labels.iter().position(|&label| label as usize >= classes) else {
             return Ok(());
         };
-        Err(Error::Label { file: self.label_file.clone(), sample, label: self.labels[sample], classes })
+        Err(Error::Label { file: self.label_file.clone(), sample, label: labels[sample], classes })
+    }
+
+    /// Whether the targets are classes.
+    pub(crate) fn has_classes(&self) -> bool {
+        matches!(self.targets, Targets::Classes(_))
     }
 
     /// Whether there is anything to train on.
@@ -149,20 +256,59 @@ impl Dataset {
         if self.is_empty() { Err(Error::Empty { file: self.image_file.clone() }) } else { Ok(()) }
     }
 
-    /// Gathers samples into a batch: pixels times 1/255 into the rows of `x`, classes into `labels`.
+    /// Gathers samples into the rows of `x`: numbers as they are, pixels times 1/255.
     pub(crate) fn gather(
         &self,
         engine: &dyn Engine,
         samples: impl Iterator<Item = usize>,
         x: &mut [f32],
-        labels: &mut [u32],
     ) -> Result<()> {
-        for ((sample, row), label) in samples.zip(x.chunks_exact_mut(self.features())).zip(labels) {
-            engine.scale_bytes(self.image(sample), 1.0 / 255.0, row)?;
-            *label = self.labels[sample];
+        let width = self.features();
+        for (sample, row) in samples.zip(x.chunks_exact_mut(width)) {
+            match &self.features {
+                Features::Images(images) => {
+                    engine.scale_bytes(&images[sample * width..][..width], 1.0 / 255.0, row)?;
+                }
+                Features::Numbers(numbers) => row.copy_from_slice(&numbers[sample * width..][..width]),
+            }
         }
         Ok(())
     }
+
+    /// Gathers the classes of samples.
+    pub(crate) fn gather_labels(&self, samples: impl Iterator<Item = usize>, labels: &mut [u32]) {
+        for (sample, label) in samples.zip(labels) {
+            *label = self.labels()[sample];
+        }
+    }
+
+    /// Gathers the targets of samples as numbers, `outputs` each. A class is the number itself for a single output, and
+    /// a 1 among zeros for several.
+    pub(crate) fn gather_values(&self, samples: impl Iterator<Item = usize>, outputs: usize, values: &mut [f32]) {
+        for (sample, row) in samples.zip(values.chunks_exact_mut(outputs)) {
+            match &self.targets {
+                Targets::Values { values, .. } => row.copy_from_slice(&values[sample * outputs..][..outputs]),
+                Targets::Classes(labels) if outputs == 1 => row[0] = labels[sample] as f32,
+                Targets::Classes(labels) => {
+                    row.fill(0.0);
+                    row[labels[sample] as usize] = 1.0;
+                }
+            }
+        }
+    }
+}
+
+/// Largest label plus one.
+fn classes_of(targets: &Targets) -> usize {
+    match targets {
+        Targets::Classes(labels) => labels.iter().max().map_or(0, |&label| label as usize + 1),
+        Targets::Values { .. } => 0,
+    }
+}
+
+/// A copy of these rows.
+fn rows<T: Copy>(from: &[T], width: usize, samples: &[usize]) -> Vec<T> {
+    samples.iter().flat_map(|&i| &from[i * width..][..width]).copied().collect()
 }
 
 /// The sizes and the files; the pixels would fill the screen.

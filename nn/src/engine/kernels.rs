@@ -37,12 +37,8 @@ impl Engine for Kernels<'_> {
 
     fn dense(&self, shape: Shape, x: &[f32], w: &[f32], b: &[f32], f: Activation, y: &mut [f32]) -> Result<()> {
         let Shape { rows, inputs, outputs } = shape;
-        let f = match f {
-            Activation::Identity => ::kernels::Activation::Identity,
-            Activation::Relu => ::kernels::Activation::Relu,
-        };
         let (x, w) = (MatRef::new(x, rows, inputs)?, MatRef::new(w, inputs, outputs)?);
-        Ok(self.gemm().bias(b).activation(f).run(x, w, MatMut::new(y, rows, outputs)?)?)
+        Ok(self.gemm().bias(b).activation(f.into()).run(x, w, MatMut::new(y, rows, outputs)?)?)
     }
 
     fn weight_gradient(&self, shape: Shape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<()> {
@@ -61,11 +57,12 @@ impl Engine for Kernels<'_> {
         Ok(self.gemm().run(dy, w.t(), MatMut::new(dx, rows, inputs)?)?)
     }
 
-    fn activation_gradient(&self, f: Activation, y: &[f32], dy: &mut [f32]) -> Result<()> {
-        match f {
-            Activation::Identity => Ok(()),
-            Activation::Relu => Ok(self.backend.relu_backward(y, dy)?),
-        }
+    fn activate(&self, f: Activation, z: &[f32], y: &mut [f32]) -> Result<()> {
+        Ok(self.backend.map_into(::kernels::Activation::from(f), z, y)?)
+    }
+
+    fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
+        Ok(self.backend.activation_backward(f.into(), saved, dy)?)
     }
 
     fn softmax(&self, classes: usize, logits: &mut [f32]) -> Result<()> {

@@ -49,10 +49,7 @@ impl Engine for Naive {
         }
         for y in y.chunks_exact_mut(outputs) {
             for (y, b) in zip(y, b) {
-                *y += b;
-                if f == Activation::Relu && *y < 0.0 {
-                    *y = 0.0;
-                }
+                *y = apply(f, *y + b);
             }
         }
         Ok(())
@@ -102,13 +99,16 @@ impl Engine for Naive {
         Ok(())
     }
 
-    fn activation_gradient(&self, f: Activation, y: &[f32], dy: &mut [f32]) -> Result<()> {
-        if f == Activation::Relu {
-            for (y, dy) in zip(y, dy) {
-                if *y <= 0.0 {
-                    *dy = 0.0;
-                }
-            }
+    fn activate(&self, f: Activation, z: &[f32], y: &mut [f32]) -> Result<()> {
+        for (z, y) in zip(z, y) {
+            *y = apply(f, *z);
+        }
+        Ok(())
+    }
+
+    fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
+        for (saved, dy) in zip(saved, dy) {
+            *dy *= slope(f, *saved);
         }
         Ok(())
     }
@@ -158,6 +158,58 @@ impl Engine for Naive {
         }
         Ok(())
     }
+}
+
+/// `f(z)`.
+fn apply(f: Activation, z: f32) -> f32 {
+    match f {
+        Activation::Identity => z,
+        Activation::Relu if z < 0.0 => 0.0,
+        Activation::LeakyRelu { alpha } if z < 0.0 => alpha * z,
+        Activation::Elu { alpha } if z < 0.0 => alpha * z.exp_m1(),
+        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => z,
+        Activation::Tanh => z.tanh(),
+        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+        Activation::Gelu => z * normal(z),
+        Activation::Silu => z / (1.0 + (-z).exp()),
+        Activation::Softplus => z.max(0.0) + (-z.abs()).exp().ln_1p(),
+    }
+}
+
+/// `f'(z)`, from `z` where [`Activation::needs_input`], else from `f(z)`.
+fn slope(f: Activation, saved: f32) -> f32 {
+    let sigmoid = 1.0 / (1.0 + (-saved).exp());
+    match f {
+        Activation::Identity => 1.0,
+        Activation::Relu => f32::from(u8::from(saved > 0.0)),
+        Activation::LeakyRelu { alpha } => {
+            if saved < 0.0 {
+                alpha
+            } else {
+                1.0
+            }
+        }
+        Activation::Elu { alpha } => {
+            if saved < 0.0 {
+                alpha * saved.exp()
+            } else {
+                1.0
+            }
+        }
+        Activation::Tanh => 1.0 - saved * saved,
+        Activation::Sigmoid => saved * (1.0 - saved),
+        Activation::Gelu => {
+            let density = (-0.5 * saved * saved).exp() * (0.5 * std::f32::consts::FRAC_1_PI).sqrt();
+            normal(saved) + saved * density
+        }
+        Activation::Silu => sigmoid * (1.0 + saved * (1.0 - sigmoid)),
+        Activation::Softplus => sigmoid,
+    }
+}
+
+/// The normal distribution function.
+fn normal(z: f32) -> f32 {
+    0.5 * libm::erfcf(-z * std::f32::consts::FRAC_1_SQRT_2)
 }
 
 /// Logits become probabilities; returns the largest logit and the sum of `exp(z - largest)`.

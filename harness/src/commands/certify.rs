@@ -1,0 +1,237 @@
+//! `harness certify`: the functions of the kernels on all 2^32 inputs, or a part of them, against f64.
+
+use crate::console::Console;
+use crate::error::{Error, Result};
+use crate::files;
+use kernels::{Backend, Function, reference};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const AFTER: &str = "\
+All inputs of a function take some minutes on a core. The report keeps the lines of other functions and rows, so a run
+that was broken off goes on with --function for those that are missing.";
+
+/// Arguments of the command.
+#[derive(clap::Args)]
+#[command(after_help = AFTER)]
+pub struct Args {
+    /// Only these functions, by name, such as exp,gelu [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    function: Vec<String>,
+    /// Only these rows of the kernels' table [default: all that this CPU supports]
+    #[arg(long, value_name = "ROWS", value_delimiter = ',')]
+    isa: Vec<String>,
+    /// Every N-th input instead of all
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    sample: u32,
+    /// Threads that check
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: u32,
+    /// The report [default: docs/accuracy.md when all inputs are checked, else none]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+const HEAD: &str = "\
+# Accuracy
+
+Written by `harness certify`. Each line holds the largest error over the inputs that were checked, against
+`kernels::reference::function` in f64, in ULPs as `kernels::reference::ulps` counts them: an error of a true 0, a zero of
+the wrong sign and a missing NaN are infinitely large. Times are those of 4096 elements in the first cache, on the machine
+of the run. The checksum covers the bits of all results, NaNs made alike: rows with equal checksums agree on every input.
+
+| function | row | inputs | max ULP | at | ns/element | checksum |
+| --- | --- | ---: | ---: | ---: | ---: | --- |
+";
+
+/// Inputs of a piece of work, before sampling.
+const CHUNK: u64 = 1 << 20;
+const CHUNKS: usize = ((1 << 32) / CHUNK) as usize;
+
+/// What was found on one row.
+#[derive(Clone)]
+struct Found {
+    inputs: u64,
+    worst: f64,
+    at: f32,
+    checksum: u64,
+}
+
+/// Checks, reports, and fails where a bound is missed or rows differ.
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    let functions = args.function.iter().map(|name| by_name(name)).collect::<Result<Vec<_>>>()?;
+    let functions = if functions.is_empty() { Function::ALL.to_vec() } else { functions };
+    let rows = args.isa.iter().map(|name| Backend::by_name(name)).collect::<kernels::Result<Vec<_>>>()?;
+    let rows = if rows.is_empty() { Backend::supported().collect() } else { rows };
+    let out = args.out.clone().or_else(|| (args.sample == 1).then(|| PathBuf::from("docs/accuracy.md")));
+    if let Some(out) = &out {
+        files::prepare(out)?;
+    }
+    let mut failures = Vec::new();
+    for f in functions {
+        console.begin(CHUNKS as u64);
+        console.status(f.name());
+        let found = check(f, &rows, args.sample, args.threads, console);
+        console.end();
+        let mut lines = BTreeMap::new();
+        let mut first: Option<&Found> = None;
+        for (row, found) in rows.iter().zip(&found) {
+            let bound = if row.bits_match() { f.bound() } else { f.plain_bound() };
+            if found.worst > bound {
+                failures.push(format!("{}, {}: {} ULP at {:e}", f.name(), row.name(), found.worst, found.at));
+            }
+            if row.bits_match() && first.get_or_insert(found).checksum != found.checksum {
+                failures.push(format!("{}: {} has other bits", f.name(), row.name()));
+            }
+            let line = format!(
+                "| {} | {} | {} | {:.3} | {:e} | {:.2} | {:016x} |",
+                f.name(),
+                row.name(),
+                found.inputs,
+                found.worst,
+                found.at,
+                nanoseconds(f, row),
+                found.checksum
+            );
+            console.line(&line)?;
+            lines.insert((f.name().to_owned(), row.name().to_owned()), line);
+        }
+        if let Some(out) = &out {
+            // No report yet is an empty one.
+            let old = fs::read_to_string(out).unwrap_or_default();
+            files::write_whole(out, &merged(&old, lines))?;
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
+}
+
+fn by_name(name: &str) -> Result<Function> {
+    let found = Function::ALL.into_iter().find(|f| f.name() == name);
+    found.ok_or(Error::Usage("no such function; the names are those in docs/accuracy.md"))
+}
+
+/// The report with these lines in the place of older ones.
+fn merged(old: &str, new: BTreeMap<(String, String), String>) -> String {
+    let mut lines: BTreeMap<(String, String), String> = old
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let key = (cells.next()?.to_owned(), cells.next()?.to_owned());
+            (key.0 != "function" && key.0 != "---").then(|| (key, line.to_owned()))
+        })
+        .collect();
+    lines.extend(new);
+    lines.values().fold(HEAD.to_owned(), |text, line| text + line + "\n")
+}
+
+/// Checks a function on some rows.
+fn check(f: Function, rows: &[&Backend], sample: u32, threads: u32, console: &Console) -> Vec<Found> {
+    let next = AtomicUsize::new(0);
+    let chunks = Mutex::new(vec![Vec::new(); CHUNKS]);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let chunk = next.fetch_add(1, Ordering::Relaxed);
+                    if chunk >= CHUNKS {
+                        return;
+                    }
+                    let found = check_chunk(f, rows, chunk as u64 * CHUNK, u64::from(sample));
+                    chunks.lock().unwrap_or_else(PoisonError::into_inner)[chunk] = found;
+                    console.step();
+                }
+            });
+        }
+    });
+    let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let none = Found { inputs: 0, worst: 0.0, at: 0.0, checksum: 0 };
+    chunks.iter().fold(vec![none; rows.len()], |mut all, chunk| {
+        for (all, found) in all.iter_mut().zip(chunk) {
+            all.inputs += found.inputs;
+            all.checksum = mix(all.checksum, found.checksum);
+            if found.worst > all.worst {
+                (all.worst, all.at) = (found.worst, found.at);
+            }
+        }
+        all
+    })
+}
+
+/// Checks the inputs whose bits are `start` and the `CHUNK` after it, as far as they are multiples of `sample`.
+fn check_chunk(f: Function, rows: &[&Backend], start: u64, sample: u64) -> Vec<Found> {
+    let bits = start.next_multiple_of(sample)..start + CHUNK;
+    let x: Vec<f32> = bits.step_by(sample as usize).map(|bits| f32::from_bits(bits as u32)).collect();
+    let want: Vec<f64> = x.iter().map(|&x| reference::function(f, f64::from(x))).collect();
+    let mut seen: Vec<(u64, Found)> = Vec::new();
+    let mut y = x.clone();
+    let check = |row: &&Backend| {
+        y.copy_from_slice(&x);
+        row.map(f, &mut y);
+        let bits = |y: f32| if y.is_nan() { f32::NAN.to_bits() } else { y.to_bits() };
+        let checksum = y.iter().fold(0, |sum, &y| mix(sum, u64::from(bits(y))));
+        // Rows agree as a rule, and then have the same errors.
+        if let Some((_, found)) = seen.iter().find(|(sum, _)| *sum == checksum) {
+            return found.clone();
+        }
+        let mut found = Found { inputs: x.len() as u64, worst: 0.0, at: 0.0, checksum };
+        for ((&x, &y), &want) in x.iter().zip(&y).zip(&want) {
+            let error = reference::ulps(y, want);
+            if error > found.worst {
+                (found.worst, found.at) = (error, x);
+            }
+        }
+        seen.push((checksum, found.clone()));
+        found
+    };
+    rows.iter().map(check).collect()
+}
+
+/// A step of the checksum: multiplication by an odd number loses nothing, rotation brings the high bits down.
+fn mix(sum: u64, bits: u64) -> u64 {
+    (sum ^ bits).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// The best of some milliseconds, for one element of 4096 between -8 and 8.
+fn nanoseconds(f: Function, row: &Backend) -> f64 {
+    const LEN: usize = 4096;
+    let x: Vec<f32> = (0..LEN).map(|i| (i as f32 - LEN as f32 / 2.0) * (16.0 / LEN as f32)).collect();
+    let mut y = vec![0.0; LEN];
+    let mut best = Duration::MAX;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(20) {
+        let begin = Instant::now();
+        row.map_into(f, &x, &mut y).expect("the lengths are equal");
+        best = best.min(begin.elapsed());
+    }
+    best.as_secs_f64() * 1e9 / LEN as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_of_a_function_is_within_its_bound_and_alike_on_all_rows() {
+        let rows: Vec<&Backend> = Backend::supported().filter(|row| row.bits_match()).collect();
+        let found = check(Function::Exp, &rows, 65_537, 2, &Console::new());
+        assert_eq!(found[0].inputs, 65_536);
+        let again = check(Function::Exp, &rows[..1], 65_537, 1, &Console::new());
+        assert!(found.iter().all(|found| found.worst <= 1.0 && found.checksum == again[0].checksum));
+    }
+
+    #[test]
+    fn a_report_keeps_the_lines_of_others() {
+        let line = |function: &str, row: &str, text: &str| {
+            ((function.to_owned(), row.to_owned()), format!("| {function} | {row} | {text} |"))
+        };
+        let old = merged("", BTreeMap::from([line("exp", "avx2", "old"), line("ln", "avx2", "old")]));
+        let new = merged(&old, BTreeMap::from([line("exp", "avx2", "new")]));
+        assert!(new.starts_with(HEAD));
+        assert_eq!(new[HEAD.len()..], *"| exp | avx2 | new |\n| ln | avx2 | old |\n");
+    }
+}

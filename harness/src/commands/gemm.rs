@@ -1,0 +1,500 @@
+//! `harness gemm`: matrix products in depth, against other libraries: single shapes, the table of references, sweeps.
+
+use crate::case::{self, Case, Comparison, Measured, Product};
+use crate::console::Console;
+use crate::contender::Contender;
+use crate::error::{Error, Result};
+use crate::measure::{Plan, Samples};
+use crate::number::Number;
+use crate::report::{NONE, Table, counted, percent, short};
+use crate::{files, machine};
+use clap::{ArgGroup, ValueEnum, value_parser};
+use kernels::{Backend, Gemm, Team};
+use serde::Serialize;
+use std::any::type_name;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+const HELP: &str = "\
+Examples:
+  harness gemm 512 512 512 --rows avx512,avx2
+  harness gemm --table --peers                 (built with --features peers)
+  harness gemm --table --blas libopenblas.so.0 --blas /opt/mkl/libmkl_rt.so
+  harness gemm --sweep 4..512 --time 0.05 --threads 2
+
+C libraries take the number of threads from the environment. Compare like with like:
+  MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 taskset -c 1 harness gemm ..
+  MKL_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 KMP_AFFINITY=disabled KMP_BLOCKTIME=20 \\
+    harness gemm --threads 2 ..
+KMP_AFFINITY keeps OpenMP from pinning the thread that calls it. MKL is always loaded last. With
+more than one thread each sample waits until the threads of the last contender sleep.";
+
+/// Arguments of the command.
+#[derive(clap::Args)]
+#[command(after_help = HELP, group = ArgGroup::new("cases").required(true))]
+pub struct Args {
+    /// Sizes, three for each product of an M x K and a K x N matrix
+    #[arg(value_name = "M K N", group = "cases", value_parser = value_parser!(u32).range(1..=1 << 24))]
+    sizes: Vec<u32>,
+    /// Shapes of many kinds: squares, layers, matrix-vector, skinny, deep; ends with geometric means
+    #[arg(long, group = "cases")]
+    table: bool,
+    /// Squares of these sizes; marks those slower than their neighbours
+    #[arg(long, value_name = "FROM..TO[:STEP]", group = "cases")]
+    sweep: Option<Sweep>,
+    /// Type of the elements
+    #[arg(long = "type", value_enum, default_value_t = Type::F32)]
+    element: Type,
+    /// A is stored as its transpose
+    #[arg(long)]
+    transpose_a: bool,
+    /// B is stored as its transpose
+    #[arg(long)]
+    transpose_b: bool,
+    /// Rows of the kernels' table [default: the one that the CPU or KERNELS_ISA chooses]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Also run the rows on so many threads; Rust peers then use as many
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
+    threads: u32,
+    /// Compare with the Rust libraries that are compiled in with the feature `peers`
+    #[arg(long)]
+    peers: bool,
+    /// Compare with a shared library that has cblas_sgemm and cblas_dgemm, with 32-bit integers and maybe a prefix
+    #[arg(long, value_name = "PATH[:PREFIX]")]
+    blas: Vec<Blas>,
+    /// Time for the samples of one product
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    time: Duration,
+    /// Also write the results to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// The type of the elements.
+#[derive(Clone, Copy, ValueEnum)]
+enum Type {
+    F32,
+    F64,
+}
+
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "a number of seconds is needed".to_owned())
+}
+
+/// The sizes of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sweep {
+    from: usize,
+    to: usize,
+    step: usize,
+}
+
+impl FromStr for Sweep {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let (range, step) = text.split_once(':').unwrap_or((text, "1"));
+        let parsed = range.split_once("..").and_then(|(from, to)| {
+            Some(Self { from: from.parse().ok()?, to: to.parse().ok()?, step: step.parse().ok()? })
+        });
+        parsed
+            // The largest square of 2^37 multiplications.
+            .filter(|sweep| 0 < sweep.from && sweep.from <= sweep.to && sweep.to <= 5160 && 0 < sweep.step)
+            .ok_or("FROM..TO[:STEP] is needed, such as 16..512:16, of sizes up to 5160")
+    }
+}
+
+/// A library to load.
+#[derive(Debug, Clone, PartialEq)]
+struct Blas {
+    path: PathBuf,
+    prefix: String,
+}
+
+impl FromStr for Blas {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        // A colon can be part of a path, but then what follows is hardly the beginning of a C name.
+        let c_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let (path, prefix) = text.rsplit_once(':').filter(|(_, prefix)| c_name(prefix)).unwrap_or((text, ""));
+        Ok(Self { path: path.into(), prefix: prefix.to_owned() })
+    }
+}
+
+/// A shape, and whether A and B are stored transposed.
+type Shape = ([usize; 3], [bool; 2]);
+
+/// Squares, the layers of the reference model and their gradients, matrix-vector, deep, flat, narrow.
+const TABLE: [Shape; 16] = {
+    const PLAIN: [bool; 2] = [false, false];
+    [
+        ([8, 8, 8], PLAIN),
+        ([16, 16, 16], PLAIN),
+        ([64, 64, 64], PLAIN),
+        ([256, 256, 256], PLAIN),
+        ([512, 512, 512], PLAIN),
+        ([1024, 1024, 1024], PLAIN),
+        ([32, 784, 128], PLAIN),
+        ([784, 32, 128], [true, false]),
+        ([32, 128, 10], PLAIN),
+        ([1, 784, 128], PLAIN),
+        ([1024, 1024, 1], PLAIN),
+        ([8, 2000, 8], PLAIN),
+        ([2000, 8, 2000], PLAIN),
+        ([64, 4096, 64], PLAIN),
+        ([512, 512, 10], PLAIN),
+        ([128, 784, 512], PLAIN),
+    ]
+};
+
+impl Args {
+    fn shapes(&self) -> Result<Vec<Shape>> {
+        let named: Vec<Shape> = match (&self.sweep, self.table) {
+            (Some(sweep), _) => (sweep.from..=sweep.to).step_by(sweep.step).map(|n| ([n; 3], [false; 2])).collect(),
+            (None, true) => TABLE.to_vec(),
+            (None, false) => {
+                let (shapes, rest) = self.sizes.as_chunks::<3>();
+                if !rest.is_empty() {
+                    return Err(Error::Usage("a product has three sizes: M K N"));
+                }
+                shapes.iter().map(|shape| (shape.map(|size| size as usize), [false; 2])).collect()
+            }
+        };
+        // Beyond this the verification takes minutes and gigabytes.
+        let product = |sizes: &[usize]| sizes.iter().map(|&size| size as f64).product::<f64>();
+        let too_large = |&([m, k, n], _): &Shape| {
+            product(&[m, k, n]) > 37f64.exp2() || [[m, k], [k, n], [m, n]].iter().any(|x| product(x) > 27f64.exp2())
+        };
+        if named.iter().any(too_large) {
+            return Err(Error::Usage("a product is too large: at most 2^27 elements a matrix, 2^37 multiplications"));
+        }
+        let turned = |(shape, [a, b]): Shape| (shape, [a || self.transpose_a, b || self.transpose_b]);
+        Ok(named.into_iter().map(turned).collect())
+    }
+
+    fn contenders(&self) -> Result<Vec<Contender>> {
+        let threads = self.threads as usize;
+        let rows = match self.rows.as_slice() {
+            [] => vec![Backend::active()?],
+            names => names.iter().map(|name| Backend::by_name(name)).collect::<kernels::Result<_>>()?,
+        };
+        let team = |&row| (threads > 1).then_some(Contender::Team(row, threads));
+        let mut contenders: Vec<Contender> =
+            rows.iter().flat_map(|row| [Contender::Row(row)].into_iter().chain(team(row))).collect();
+        if self.peers {
+            if peers::RUST.is_empty() {
+                return Err(Error::Usage("--peers needs a program that was built with --features peers"));
+            }
+            contenders.extend(peers::RUST.iter().map(|&peer| Contender::Peer(peer, threads)));
+        }
+        // The core of MKL is global: a BLAS that is loaded after it calls functions of MKL instead of its own.
+        let (mkl, others): (Vec<_>, Vec<_>) =
+            self.blas.iter().partition(|blas| blas.path.to_string_lossy().contains("mkl"));
+        for blas in others.into_iter().chain(mkl) {
+            contenders.push(Contender::Peer(peers::load(&blas.path, &blas.prefix)?, threads));
+        }
+        let names: BTreeSet<String> = contenders.iter().map(ToString::to_string).collect();
+        if names.len() < contenders.len() {
+            return Err(Error::Usage(
+                "two contenders have the same name; that of a library is its file's, without lib",
+            ));
+        }
+        Ok(contenders)
+    }
+
+    fn plan(&self) -> Plan {
+        let plan = Plan::lasting(self.time);
+        if self.threads == 1 {
+            return plan;
+        }
+        // Time goes into pauses then, so samples are longer; OpenMP's threads spin longest.
+        Plan { min_rounds: 9, min_sample: Duration::from_millis(1), rest: Duration::from_millis(40), ..plan }
+    }
+}
+
+/// Verifies, measures, prints; fails if a result is wrong.
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    match args.element {
+        Type::F32 => measure::<f32>(args, console),
+        Type::F64 => measure::<f64>(args, console),
+    }
+}
+
+fn measure<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
+    let shapes = args.shapes()?;
+    let contenders = args.contenders()?;
+    if let Some(file) = &args.json {
+        files::prepare(file)?;
+    }
+    let cpu = machine::cpu().unwrap_or_else(|| "unknown CPU".to_owned());
+    console.line(format_args!("{cpu}, {}; {}\n{LEGEND}", counted(machine::cores(), "core"), type_name::<T>()))?;
+
+    let mut rows: Vec<&'static Backend> = contenders.iter().filter_map(Contender::backend).collect();
+    rows.dedup_by_key(|row| row.name());
+    let mut record = Record::new(type_name::<T>(), &contenders);
+    let mut failures = Vec::new();
+    console.begin(shapes.len() as u64);
+    for shape in shapes {
+        let ([m, k, n], transposed) = shape;
+        console.status(format_args!("{m}x{k}x{n}"));
+        let case = Product::<T>::stored(m, k, n, transposed);
+        let comparison = case::compete(&case, &contenders, &rows, &args.plan());
+        failures.extend(comparison.wrong.iter().map(|(who, wrong)| format!("{case}, {who}: {wrong}")));
+        let result = CaseRecord::new(&case, shape, &comparison, &record.opponents);
+        if args.sweep.is_none() {
+            for explanation in explanations::<T>(&contenders, shape)? {
+                console.print(format_args!("\n{explanation}\n"))?;
+            }
+            console.print(format_args!("\n{}", result.table(&record.opponents)))?;
+        }
+        record.cases.push(result);
+        console.step();
+    }
+    console.end();
+    if record.cases.len() > 1 {
+        for row in &record.rows {
+            console.print(format_args!("\n{}", record.summary(row)))?;
+            if args.sweep.is_some() {
+                console.line(record.dips(row))?;
+            }
+        }
+    }
+    if let Some(file) = &args.json {
+        let json = serde_json::to_string_pretty(&record).expect("numbers and strings are always JSON");
+        files::write_whole(file, &(json + "\n"))?;
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
+}
+
+const LEGEND: &str = "
+GFLOP/s: median; ±: its median deviation; peak: share of the FMA peak, which is sampled in the same rounds;
+error: the largest |error| / (|A||B|), in units of the rounding error; x: times as fast as that contender, the median
+of the ratios within rounds.";
+
+/// How the rows would compute it, as they tell it: for row-major operands.
+fn explanations<T: Number>(contenders: &[Contender], ([m, k, n], _): Shape) -> Result<Vec<kernels::Explanation>> {
+    let rows = contenders.iter().filter_map(|who| Some((who.backend()?, who.threads())));
+    rows.map(|(row, threads)| {
+        let chosen = Backend::active().is_ok_and(|active| std::ptr::eq(row, active));
+        let gemm = if chosen { Gemm::<T>::new() } else { Gemm::new().backend(row) };
+        Ok(gemm.par(&Team::new(threads)).explain(m, k, n)?)
+    })
+    .collect()
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record {
+    cpu: Option<String>,
+    version: &'static str,
+    /// Type of the elements.
+    element: &'static str,
+    /// The rows of the kernels' table that were measured, alone and as teams.
+    rows: Vec<String>,
+    /// Those whom the rows are compared with: other rows, then peers.
+    opponents: Vec<String>,
+    cases: Vec<CaseRecord>,
+}
+
+#[derive(Serialize)]
+struct CaseRecord {
+    name: String,
+    m: usize,
+    k: usize,
+    n: usize,
+    a_transposed: bool,
+    b_transposed: bool,
+    /// The fastest of the peers.
+    best_peer: Option<String>,
+    /// Those whose result was right.
+    results: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    gflops: f64,
+    /// Median deviation of the time, as a share of it.
+    spread: f64,
+    /// Share of the FMA peak of all its threads, for rows.
+    peak: Option<f64>,
+    /// The largest |error| / (|A||B|), in units of the rounding error.
+    error: f64,
+    max_abs_error: f64,
+    samples: usize,
+    /// For rows: how many times as fast as each opponent.
+    over: BTreeMap<String, f64>,
+}
+
+impl Record {
+    fn new(element: &'static str, contenders: &[Contender]) -> Self {
+        let rows: Vec<String> = contenders.iter().filter(|who| who.is_row()).map(ToString::to_string).collect();
+        let alone = |who: &&Contender| rows.len() > 1 && matches!(who, Contender::Row(_));
+        let opponents = contenders.iter().filter(|who| !who.is_row() || alone(who)).map(ToString::to_string);
+        let opponents = opponents.collect();
+        Self { cpu: machine::cpu(), version: env!("CARGO_PKG_VERSION"), element, rows, opponents, cases: Vec::new() }
+    }
+
+    /// A line for each case, then the geometric means of the ratios.
+    fn summary(&self, row: &str) -> Table {
+        let ratios: Vec<String> = self.opponents.iter().map(|name| format!("x {name}")).collect();
+        let mut headings = vec![row, "GFLOP/s", "±", "peak", "error", "best peer", "x best"];
+        headings.extend(ratios.iter().map(String::as_str));
+        let mut table = Table::new(&headings);
+        // For the best peer, then for each opponent.
+        let mut columns = vec![Vec::new(); 1 + self.opponents.len()];
+        for (case, entry) in self.entries(row) {
+            let others = [case.best_peer.as_ref()].into_iter().chain(self.opponents.iter().map(Some));
+            let over: Vec<Option<f64>> = others.map(|name| entry.over.get(name?).copied()).collect();
+            let best = case.best_peer.clone().unwrap_or_else(|| NONE.to_owned());
+            table.row([case.name.clone()].into_iter().chain(entry.cells()).chain([best]).chain(over.iter().map(ratio)));
+            columns.iter_mut().zip(over).for_each(|(column, over)| column.extend(over));
+        }
+        let means = columns.iter().map(|column| geometric_mean(column));
+        let blank = [""; 5].map(str::to_owned);
+        table.row(["geometric mean".to_owned()].into_iter().chain(blank).chain(means.map(|mean| ratio(&mean))));
+        table
+    }
+
+    /// What the row did, case by case.
+    fn entries(&self, row: &str) -> impl Iterator<Item = (&CaseRecord, &Entry)> {
+        self.cases.iter().filter_map(move |case| Some((case, case.results.iter().find(|entry| entry.name == row)?)))
+    }
+
+    /// Where a sweep is not smooth.
+    fn dips(&self, row: &str) -> String {
+        // Shares of the peak, as clocks move between one case and the next.
+        let points: BTreeMap<usize, f64> =
+            self.entries(row).filter_map(|(case, entry)| Some((case.n, entry.peak?))).collect();
+        let list: Vec<String> = dips(&points).map(|(n, depth)| format!("{n} ({})", percent(depth))).collect();
+        let what = format!("more than {} below the mean of their neighbours at {DISTANCE} less and more", percent(DIP));
+        if list.is_empty() { format!("No sizes are {what}.") } else { format!("Sizes {what}: {}", list.join(", ")) }
+    }
+}
+
+/// How far the neighbours are that a size is compared with.
+const DISTANCE: usize = 16;
+/// How far below them it may be.
+const DIP: f64 = 0.15;
+
+/// The sizes that are slower than their neighbours, and by what share.
+fn dips(speeds: &BTreeMap<usize, f64>) -> impl Iterator<Item = (usize, f64)> {
+    speeds.iter().filter_map(|(&n, speed)| {
+        let neighbours = (speeds.get(&n.checked_sub(DISTANCE)?)? + speeds.get(&(n + DISTANCE))?) / 2.0;
+        let depth = 1.0 - speed / neighbours;
+        (depth > DIP).then_some((n, depth))
+    })
+}
+
+fn geometric_mean(ratios: &[f64]) -> Option<f64> {
+    let logs: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
+    (!ratios.is_empty()).then(|| (logs / ratios.len() as f64).exp())
+}
+
+fn ratio(ratio: &Option<f64>) -> String {
+    ratio.map_or(NONE.to_owned(), |ratio| format!("{ratio:.2}"))
+}
+
+impl CaseRecord {
+    fn new<T: Number>(case: &Product<T>, shape: Shape, comparison: &Comparison, opponents: &[String]) -> Self {
+        let Comparison { measured, limits, .. } = comparison;
+        let ([m, k, n], [a_transposed, b_transposed]) = shape;
+        let seconds = |entry: &&Measured| entry.samples.spread().median;
+        let peers = measured.iter().filter(|entry| !entry.who.is_row());
+        let best_peer = peers.min_by(|a, b| seconds(a).total_cmp(&seconds(b)));
+        let entry = |entry: &Measured| {
+            let time = entry.samples.spread();
+            let row = entry.who.backend();
+            let limit = limits.iter().find(|(limited, _)| row.is_some_and(|row| row.name() == limited.name()));
+            let share = |limit: &Samples| entry.samples.speed_up_over(limit).median / entry.who.threads() as f64;
+            let compared = measured.iter().filter(|other| {
+                let name = other.who.to_string();
+                row.is_some() && other.who != entry.who && opponents.contains(&name)
+            });
+            Entry {
+                name: entry.who.to_string(),
+                gflops: case.operations() / time.median / 1e9,
+                spread: time.mad / time.median,
+                peak: limit.map(|(_, limit)| share(limit)),
+                error: entry.accuracy.scaled,
+                max_abs_error: entry.accuracy.absolute,
+                samples: entry.samples.0.len(),
+                over: compared
+                    .map(|other| (other.who.to_string(), entry.samples.speed_up_over(&other.samples).median))
+                    .collect(),
+            }
+        };
+        Self {
+            name: case.to_string(),
+            m,
+            k,
+            n,
+            a_transposed,
+            b_transposed,
+            best_peer: best_peer.map(|entry| entry.who.to_string()),
+            results: measured.iter().map(entry).collect(),
+        }
+    }
+
+    /// A line for each contender.
+    fn table(&self, opponents: &[String]) -> Table {
+        let ratios: Vec<String> = opponents.iter().map(|name| format!("x {name}")).collect();
+        let mut headings = vec![self.name.as_str(), "GFLOP/s", "±", "peak", "error"];
+        headings.extend(ratios.iter().map(String::as_str));
+        let mut table = Table::new(&headings);
+        for entry in &self.results {
+            let over = opponents.iter().map(|name| ratio(&entry.over.get(name).copied()));
+            table.row([entry.name.clone()].into_iter().chain(entry.cells()).chain(over));
+        }
+        table
+    }
+}
+
+impl Entry {
+    /// Speed, spread, share of the peak, error.
+    fn cells(&self) -> [String; 4] {
+        let peak = self.peak.map_or(NONE.to_owned(), percent);
+        [short(self.gflops), percent(self.spread), peak, short(self.error)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_are_read() {
+        assert_eq!("4..512".parse(), Ok(Sweep { from: 4, to: 512, step: 1 }));
+        assert_eq!("16..16:8".parse(), Ok(Sweep { from: 16, to: 16, step: 8 }));
+        for wrong in ["", "4", "4..", "0..4", "5..4", "4..8:0", "4..8:x", "4..9999999999"] {
+            assert!(wrong.parse::<Sweep>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_told_from_a_path() {
+        for (text, path, prefix) in
+            [("a/b.so", "a/b.so", ""), ("a/b.so:x_", "a/b.so", "x_"), (r"C:\b.dll", r"C:\b.dll", "")]
+        {
+            assert_eq!(text.parse(), Ok(Blas { path: path.into(), prefix: prefix.into() }));
+        }
+    }
+
+    #[test]
+    fn dips_are_found_where_both_neighbours_are_known() {
+        let speeds = [(1, 0.1), (16, 1.0), (17, 1.0), (32, 0.8), (33, 0.9), (48, 1.0), (49, 1.0)].into_iter().collect();
+        let found: Vec<usize> = dips(&speeds).map(|(n, _)| n).collect();
+        assert_eq!(found, [32]);
+    }
+
+    #[test]
+    fn means_of_ratios_are_geometric() {
+        assert_eq!(geometric_mean(&[]), None);
+        assert!((geometric_mean(&[0.5, 2.0, 8.0]).unwrap() - 2.0).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,43 @@
+//! The element types of cases.
+
+use kernels::reference;
+use rand::distr::uniform::SampleUniform;
+use std::fmt;
+use std::ops::Range;
+
+/// A naive loop: m, k, n, A, B, C, dense and row-major.
+pub type NaiveProduct<T> = fn(usize, usize, usize, &[T], &[T], &mut [T]);
+
+/// What a case needs of its numbers.
+pub trait Number: kernels::Element + peers::Scalar + SampleUniform + Into<f64> + fmt::LowerExp {
+    /// Not a number.
+    const NAN: Self;
+    /// What random numbers are taken from.
+    const RANGE: Range<Self>;
+    /// The error of one rounding: half the distance from 1 to the next number.
+    const ROUNDING: f64;
+    /// The naive loops in the orders i-j-k and i-k-j, where there are any.
+    const NAIVE: Option<[NaiveProduct<Self>; 2]>;
+    /// Its bits.
+    fn bits(self) -> u64;
+}
+
+impl Number for f32 {
+    const NAN: Self = Self::NAN;
+    const RANGE: Range<Self> = -1.0..1.0;
+    const ROUNDING: f64 = Self::EPSILON as f64 / 2.0;
+    const NAIVE: Option<[NaiveProduct<Self>; 2]> = Some([reference::gemm_ijk, reference::gemm_ikj]);
+    fn bits(self) -> u64 {
+        self.to_bits().into()
+    }
+}
+
+impl Number for f64 {
+    const NAN: Self = Self::NAN;
+    const RANGE: Range<Self> = -1.0..1.0;
+    const ROUNDING: f64 = Self::EPSILON / 2.0;
+    const NAIVE: Option<[NaiveProduct<Self>; 2]> = None;
+    fn bits(self) -> u64 {
+        self.to_bits()
+    }
+}

@@ -1,0 +1,57 @@
+//! No allocation once warm: the whole test binary counts.
+
+use kernels::{Activation, Backend, Blocking, Gemm, MatMut, MatRef, Team};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test, as the count is of the whole process.
+#[test]
+fn calls_allocate_nothing_once_warm() {
+    let team = Team::new(2);
+    let data = vec![0.5_f32; 300 * 700];
+    let bias = vec![0.1_f32; 300];
+    let mut out = vec![0.0_f32; 300 * 300];
+    let view = |rows: usize, cols: usize| MatRef::new(&data[..rows * cols], rows, cols).unwrap();
+    for backend in Backend::supported() {
+        let mut all = || {
+            for (m, k, n) in [(8, 8, 8), (300, 700, 300), (1, 300, 300), (300, 300, 1)] {
+                let call = Gemm::new().backend(backend).bias(&bias[..n]).activation(Activation::Relu);
+                let mut run = |call: Gemm<'_, f32>, a, b| {
+                    call.run(a, b, MatMut::new(&mut out[..m * n], m, n).unwrap()).unwrap();
+                };
+                run(call, view(m, k), view(k, n));
+                run(call, view(k, m).t(), view(n, k).t());
+                run(call.blocking(Blocking { kc: 1, nc: 1 }), view(m, k), view(k, n));
+                run(call.beta(1.0).par(&team), view(m, k), view(k, n));
+            }
+            backend.softmax(MatMut::new(&mut out[..300], 30, 10).unwrap());
+        };
+        // Which worker gets which part of a shared product is left to chance: a few rounds warm them all.
+        let warm = (0..50).any(|_| {
+            let before = COUNT.load(Ordering::Relaxed);
+            (0..10).for_each(|_| all());
+            COUNT.load(Ordering::Relaxed) == before
+        });
+        assert!(warm, "{backend:?} allocates in each round of calls");
+    }
+}

@@ -1,0 +1,347 @@
+//! Checkpoints: a model, alone or in training, as a file in the format `safetensors`.
+//!
+//! | tensor | type, shape | holds |
+//! | --- | --- | --- |
+//! | `layers.<l>.weight` | F32, inputs x outputs | weights of layer `l`, from 0 |
+//! | `layers.<l>.bias` | F32, outputs | its bias |
+//! | `optimiser.<i>` | F32, parameters | the state of the optimiser, in the order of the parameters |
+//! | `best` | F32, parameters | the parameters of the best epoch, for early stopping |
+//! | `history` | F64, epochs x 10 | [`EpochEnd`] number by number; a 0 before -1, -1 where there was no validation |
+//!
+//! All but the first two belong to a training. The metadata has one entry, `nn`: JSON with the version of the format, the
+//! version of this crate, a checksum, the layers, the scaler and the names of the classes, and the
+//! recipe and progress of the training.
+//!
+//! Nothing is believed before it is checked: memory grows with what the file holds, never with what its header says.
+
+use crate::data::Scaler;
+use crate::dense::Dense;
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::mlp::{Mlp, check, count};
+use crate::recipe::Recipe;
+use crate::store::{Store, first_mut};
+use crate::train::{EpochEnd, Progress, Trainer};
+use flate2::Crc;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The version of what stands at the top of this file.
+const FORMAT: u32 = 1;
+/// Larger files are refused: they are no checkpoints of a multi-layer perceptron.
+const LIMIT: u64 = 1 << 32;
+/// Numbers of an epoch in the history.
+const EPOCH: usize = 10;
+/// The entry of the metadata.
+const ENTRY: &str = "nn";
+
+/// What the entry of the metadata says first, in this and every later version.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+/// The entry of the metadata.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: u32,
+    /// Of this crate.
+    version: String,
+    /// Over this entry as it stands there, but with 0 in this place, then name and bytes of every tensor, in the order of their names.
+    crc32: u32,
+    layers: Vec<Dense>,
+    scaler: Option<Scaler>,
+    /// The names of the classes.
+    labels: Vec<String>,
+    training: Option<TrainingHeader>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrainingHeader {
+    recipe: Recipe,
+    progress: Progress,
+}
+
+/// What a checkpoint holds beside the model.
+pub(crate) struct Training {
+    pub(crate) recipe: Recipe,
+    pub(crate) progress: Progress,
+    pub(crate) state: Store,
+    pub(crate) best: Store,
+    pub(crate) history: Vec<EpochEnd>,
+}
+
+pub(crate) fn error(file: &Path, field: impl Into<String>, problem: impl ToString) -> Error {
+    Error::Checkpoint { file: file.into(), field: field.into(), problem: problem.to_string() }
+}
+
+impl Mlp {
+    /// Writes the model to a file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file can't be written, or a parameter is not finite: what was there before is still there.
+    pub fn save(&self, file: impl AsRef<Path>) -> Result<()> {
+        save(file.as_ref(), self, None)
+    }
+
+    /// Reads a model from a file that [`Self::save`] or [`Trainer::save`] wrote.
+    ///
+    /// # Errors
+    /// When the file can't be read or is damaged.
+    pub fn load(file: impl AsRef<Path>) -> Result<Self> {
+        Ok(load(file.as_ref())?.0)
+    }
+}
+
+/// A tensor on its way to a file.
+struct Tensor {
+    kind: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    fn new(shape: &[usize], numbers: &[f32]) -> Self {
+        let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Self { kind: Dtype::F32, shape: shape.into(), bytes }
+    }
+}
+
+/// The name of a layer's weights or bias: `parameters` has them in turn.
+fn name(i: usize) -> String {
+    format!("layers.{}.{}", i / 2, if i.is_multiple_of(2) { "weight" } else { "bias" })
+}
+
+fn checksum<'a>(json: &str, tensors: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(json.as_bytes());
+    for (name, bytes) in tensors {
+        crc.update(name.as_bytes());
+        crc.update(bytes);
+    }
+    crc.sum()
+}
+
+fn to_json(header: &Header) -> String {
+    serde_json::to_string(header).expect("its keys are strings")
+}
+
+pub(crate) fn save(file: &Path, model: &Mlp, trainer: Option<&Trainer<'_>>) -> Result<()> {
+    let mut tensors = BTreeMap::new();
+    for (i, numbers) in model.parameters().enumerate() {
+        if !numbers.iter().all(|x| x.is_finite()) {
+            return Err(error(file, name(i), "is not finite, and was not written"));
+        }
+        let Dense { inputs, outputs, .. } = model.layers()[i / 2];
+        let shape = [inputs, outputs];
+        tensors.insert(name(i), Tensor::new(&shape[i % 2..], numbers));
+    }
+    if let Some(Trainer { state, best, history, .. }) = trainer {
+        let count = model.parameter_count();
+        for (i, numbers) in state.chunks_exact(count).enumerate() {
+            tensors.insert(format!("optimiser.{i}"), Tensor::new(&[count], numbers));
+        }
+        if !best.is_empty() {
+            tensors.insert("best".into(), Tensor::new(&[count], best));
+        }
+        let bytes = history.iter().flat_map(to_numbers).flat_map(f64::to_le_bytes).collect();
+        tensors.insert("history".into(), Tensor { kind: Dtype::F64, shape: vec![history.len(), EPOCH], bytes });
+    }
+    let mut header = Header {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").into(),
+        crc32: 0,
+        layers: model.layers().into(),
+        scaler: model.scaler().cloned(),
+        labels: model.labels().into(),
+        training: trainer
+            .map(|trainer| TrainingHeader { recipe: trainer.recipe.clone(), progress: trainer.progress.clone() }),
+    };
+    header.crc32 = checksum(&to_json(&header), tensors.iter().map(|(name, tensor)| (name.as_str(), &*tensor.bytes)));
+    let views = tensors.iter().map(|(name, Tensor { kind, shape, bytes })| {
+        let view = TensorView::new(*kind, shape.clone(), bytes);
+        (name, view.expect("as many bytes as the shape says"))
+    });
+    let metadata = HashMap::from([(ENTRY.into(), to_json(&header))]);
+    let bytes = serialize(views, Some(metadata)).map_err(|problem| error(file, "header", problem))?;
+    write_whole(file, &bytes).map_err(|source| Error::Write { file: file.into(), source })
+}
+
+/// Writes a file beside the one that is meant, and puts it in its place when it is safely on the disk.
+fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    let mut write = File::create(&beside)?;
+    let written = write.write_all(bytes).and_then(|()| write.sync_all()).and_then(|()| fs::rename(&beside, file));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&beside);
+        return written;
+    }
+    // The new name is on the disk once its folder is; only Unix lets a folder be opened.
+    if cfg!(unix) {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
+    let broken = |source| Error::Read { file: file.into(), source };
+    let about = fs::metadata(file).map_err(broken)?;
+    // The length of what is no file, like a device, says nothing.
+    if !about.is_file() || about.len() > LIMIT {
+        return Err(error(file, "length", format!("is {}, but must be at most {LIMIT} bytes of a file", about.len())));
+    }
+    let bytes = fs::read(file).map_err(broken)?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|problem| error(file, "header", problem))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|problem| error(file, "header", problem))?;
+    let Some(json) = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY)) else {
+        return Err(error(file, "metadata", format!("has no entry {ENTRY:?}: another program wrote this file")));
+    };
+    let in_entry = |problem| error(file, format!("metadata {ENTRY:?}"), problem);
+    let Version { format } = serde_json::from_str(json).map_err(in_entry)?;
+    if format != FORMAT {
+        return Err(error(file, "format", format!("is {format}, but this program reads {FORMAT}")));
+    }
+    let header: Header = serde_json::from_str(json).map_err(in_entry)?;
+
+    let named: BTreeMap<_, _> = tensors.iter().collect();
+    let blank = json.replacen(&format!("\"crc32\":{}", header.crc32), "\"crc32\":0", 1);
+    let found = checksum(&blank, named.iter().map(|(&name, tensor)| (name, tensor.data())));
+    if found != header.crc32 {
+        let problem = format!("is {found:#010x}, but the file says {:#010x}", header.crc32);
+        return Err(error(file, "crc32", problem));
+    }
+
+    let mut reader = Reader { file, tensors: named };
+    let Some(count) = count(&header.layers) else {
+        return Err(error(file, "layers", "do not make a model"));
+    };
+    check(&header.layers).map_err(|problem| error(file, "layers", problem))?;
+    // What the tensors hold was in the file, so a model no larger than they are can be made.
+    for (i, shape) in header.layers.iter().flat_map(|l| [vec![l.inputs, l.outputs], vec![l.outputs]]).enumerate() {
+        reader.expect(&name(i), Dtype::F32, &shape)?;
+    }
+    let mut parameters = Store::zeros(count);
+    let mut rest = &mut *parameters;
+    for (l, layer) in header.layers.iter().enumerate() {
+        for (i, n) in [(2 * l, layer.weight_count()), (2 * l + 1, layer.outputs)] {
+            let numbers = first_mut(&mut rest, n);
+            reader.take(&name(i), numbers)?;
+            if !numbers.iter().all(|x| x.is_finite()) {
+                return Err(error(file, name(i), "is not finite"));
+            }
+        }
+    }
+    let mut model = Mlp::from_parts(header.layers, parameters);
+    if let Some(scaler) = header.scaler {
+        model = model.with_scaler(scaler).map_err(|problem| error(file, "scaler", problem))?;
+    }
+    if !header.labels.is_empty() {
+        model = model.with_labels(header.labels).map_err(|problem| error(file, "labels", problem))?;
+    }
+    let training = header.training.map(|header| training(&mut reader, &model, header)).transpose()?;
+    match reader.tensors.keys().next() {
+        Some(name) => Err(error(file, *name, "is not part of a checkpoint")),
+        None => Ok((model, training)),
+    }
+}
+
+fn training(reader: &mut Reader<'_>, model: &Mlp, header: TrainingHeader) -> Result<Training> {
+    let TrainingHeader { recipe, progress } = header;
+    recipe.check(model).map_err(|problem| error(reader.file, "recipe", problem))?;
+    progress.check(&recipe).map_err(|problem| error(reader.file, "progress", problem))?;
+    let count = model.parameter_count();
+    let mut state = Vec::new();
+    for i in 0..recipe.optimiser.state() {
+        state.push(reader.store(&format!("optimiser.{i}"), count)?);
+    }
+    let best = if recipe.early_stopping.is_some() { reader.store("best", count)? } else { Store::zeros(0) };
+    let history = reader.history()?;
+    let state = Store::from(&*state.iter().flat_map(|part| part.iter().copied()).collect::<Vec<_>>());
+    Ok(Training { recipe, progress, state, best, history })
+}
+
+/// The tensors of a file, each of which is taken once.
+struct Reader<'a> {
+    file: &'a Path,
+    tensors: BTreeMap<&'a str, TensorView<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    /// The bytes of a tensor, as many as its type and shape say.
+    fn expect(&self, name: &str, kind: Dtype, shape: &[usize]) -> Result<&'a [u8]> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(error(self.file, name, "is missing"));
+        };
+        if (tensor.dtype(), tensor.shape()) != (kind, shape) {
+            let found = format!("is {:?} {:?}, but must be {kind:?} {shape:?}", tensor.dtype(), tensor.shape());
+            return Err(error(self.file, name, found));
+        }
+        Ok(tensor.data())
+    }
+
+    /// Reads a tensor whose type and shape have been checked.
+    fn take(&mut self, name: &str, out: &mut [f32]) -> Result<()> {
+        let Some(tensor) = self.tensors.remove(name) else {
+            return Err(error(self.file, name, "is missing"));
+        };
+        for (out, bytes) in out.iter_mut().zip(tensor.data().as_chunks().0) {
+            *out = f32::from_le_bytes(*bytes);
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, name: &str, len: usize) -> Result<Store> {
+        self.expect(name, Dtype::F32, &[len])?;
+        let mut store = Store::zeros(len);
+        self.take(name, &mut store)?;
+        Ok(store)
+    }
+
+    fn history(&mut self) -> Result<Vec<EpochEnd>> {
+        const NAME: &str = "history";
+        let epochs = self.tensors.get(NAME).and_then(|tensor| tensor.shape().first().copied()).unwrap_or(0);
+        let (chunks, _) = self.expect(NAME, Dtype::F64, &[epochs, EPOCH])?.as_chunks::<8>();
+        self.tensors.remove(NAME);
+        let numbers: Vec<f64> = chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        Ok(numbers.as_chunks().0.iter().map(from_numbers).collect())
+    }
+}
+
+fn to_numbers(end: &EpochEnd) -> [f64; EPOCH] {
+    let Metrics { loss, accuracy } = end.metrics;
+    let validation = end.validation.unwrap_or(Metrics { loss: -1.0, accuracy: -1.0 });
+    [
+        end.epoch as f64,
+        end.epochs as f64,
+        end.samples as f64,
+        loss,
+        accuracy,
+        f64::from(u8::from(end.validation.is_some())),
+        validation.loss,
+        validation.accuracy,
+        end.learning_rate.into(),
+        end.seconds,
+    ]
+}
+
+fn from_numbers(numbers: &[f64; EPOCH]) -> EpochEnd {
+    let &[epoch, epochs, samples, loss, accuracy, validated, validation, hits, learning_rate, seconds] = numbers;
+    EpochEnd {
+        epoch: epoch as usize,
+        epochs: epochs as usize,
+        samples: samples as usize,
+        metrics: Metrics { loss, accuracy },
+        validation: (validated == 1.0).then_some(Metrics { loss: validation, accuracy: hits }),
+        learning_rate: learning_rate as f32,
+        seconds,
+    }
+}
