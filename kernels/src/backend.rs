@@ -92,9 +92,9 @@ impl Backend {
         })
     }
 
-    /// The row that every CPU has and whose bits are those of the others.
+    /// The portable row, whose bits are those of the others, where the CPU supports it.
     pub(crate) fn exact() -> &'static Self {
-        &isa::portable::ROW
+        if isa::portable::has_fma() { &isa::portable::ROW } else { &isa::portable::PLAIN }
     }
 
     /// The backends that this CPU supports, best first.
@@ -130,10 +130,7 @@ impl std::fmt::Debug for Backend {
 fn choose() -> Result<&'static Backend> {
     match std::env::var_os(PIN) {
         Some(name) => Backend::by_name(&name.to_string_lossy()),
-        // Exact but slow without the instruction: then `plain` comes first.
-        None => Ok(Backend::supported()
-            .find(|b| b.name != isa::portable::ROW.name || isa::portable::has_fma())
-            .unwrap_or(&isa::portable::PLAIN)),
+        None => Ok(Backend::supported().next().unwrap_or(&isa::portable::PLAIN)),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Plain Rust on small arrays, for every CPU. Two rows come from it:
 //!
 //! - `portable` multiplies and adds with one rounding (`mul_add`), like the FMA units of the other rows, so it gives
-//!   their bits. Where an x86 CPU has FMA, the same code is compiled for it; elsewhere the platform's exact `fma`
-//!   function does it, slowly.
-//! - `plain` rounds twice, and so gives other bits, at the speed of a CPU without FMA. It is the default only there.
+//!   their bits. It needs a CPU where that is an instruction: the functions that stand in for it elsewhere are exact, but
+//!   a hundred times slower, and would be most of the library's code.
+//! - `plain` rounds twice, and so gives other bits, on any CPU. It is the default only where there is no other.
 
 use crate::backend::{Backend, Kernel};
 use crate::gemm::finish::finish;
@@ -22,7 +22,13 @@ pub(crate) fn has_fma() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2");
     #[cfg(not(target_arch = "x86_64"))]
-    return cfg!(any(target_arch = "aarch64", target_arch = "powerpc64", target_feature = "fma"));
+    return cfg!(any(
+        target_arch = "aarch64",
+        target_arch = "loongarch64",
+        target_arch = "powerpc64",
+        target_arch = "riscv64",
+        target_arch = "s390x",
+    ));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -40,8 +46,8 @@ impl<const FUSED: bool> Isa for Portable<FUSED> {
     #[inline(always)]
     fn run<R>(self, f: impl FnOnce() -> R) -> R {
         #[cfg(target_arch = "x86_64")]
-        if FUSED && has_fma() {
-            // SAFETY: the features are there.
+        if FUSED {
+            // SAFETY: the row is supported only where `has_fma`.
             return unsafe { run_fma(f) };
         }
         f()
@@ -59,10 +65,10 @@ fn lanes<T: Copy + Default, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
     out
 }
 
-/// Floats in a vector: two SSE registers' worth.
-const F32: usize = 8;
+/// Floats in a vector: one register of any CPU's first vector instructions.
+const F32: usize = 4;
 /// Doubles in a vector.
-const F64: usize = 4;
+const F64: usize = 2;
 
 impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     type V = [f32; F32];
@@ -416,12 +422,12 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
 pub(crate) static ROW: Backend = Backend {
     name: "portable",
     about: "plain Rust with exact fused multiply-add",
-    supported: || true,
+    supported: has_fma,
     bits_match: true,
     f32: Kernel {
-        lanes: 8,
+        lanes: F32,
         mr: 4,
-        nr: 16,
+        nr: 2 * F32,
         tiles: &[
             tile::tiles2::<Portable<true>, f32, 1>(),
             tile::tiles2::<Portable<true>, f32, 2>(),
@@ -433,9 +439,9 @@ pub(crate) static ROW: Backend = Backend {
         gemv: gemv::<Portable<true>, f32>,
     },
     f64: Kernel {
-        lanes: 4,
+        lanes: F64,
         mr: 4,
-        nr: 8,
+        nr: 2 * F64,
         tiles: &[
             tile::tiles2::<Portable<true>, f64, 1>(),
             tile::tiles2::<Portable<true>, f64, 2>(),
@@ -455,9 +461,9 @@ pub(crate) static PLAIN: Backend = Backend {
     supported: || true,
     bits_match: false,
     f32: Kernel {
-        lanes: 8,
+        lanes: F32,
         mr: 4,
-        nr: 16,
+        nr: 2 * F32,
         tiles: &[
             tile::tiles2::<Portable<false>, f32, 1>(),
             tile::tiles2::<Portable<false>, f32, 2>(),
@@ -469,9 +475,9 @@ pub(crate) static PLAIN: Backend = Backend {
         gemv: gemv::<Portable<false>, f32>,
     },
     f64: Kernel {
-        lanes: 4,
+        lanes: F64,
         mr: 4,
-        nr: 8,
+        nr: 2 * F64,
         tiles: &[
             tile::tiles2::<Portable<false>, f64, 1>(),
             tile::tiles2::<Portable<false>, f64, 2>(),
