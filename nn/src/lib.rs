@@ -33,6 +33,7 @@
 //! | `schedule` | how the learning rate changes |
 //! | `recipe` | everything that decides what a run computes |
 //! | `train` | the training loop and what it tells the [`Observer`] |
+//! | `predictor` | the trained model at work, for many threads at once |
 //! | `checkpoint` | models and trainings as `safetensors` files |
 
 #![forbid(unsafe_code)]
@@ -48,6 +49,7 @@ mod loss;
 pub mod metrics;
 mod mlp;
 mod optim;
+mod predictor;
 mod recipe;
 mod rng;
 mod schedule;
@@ -62,6 +64,7 @@ pub use loss::{Loss, Penalty};
 pub use metrics::Metrics;
 pub use mlp::Mlp;
 pub use optim::{Adagrad, Adam, AdamW, Optimiser, RmsProp, Sgd};
+pub use predictor::{Predictor, Ranked, Samples};
 pub use recipe::{Clip, EarlyStopping, Recipe, TrainConfig};
 pub use schedule::Schedule;
 pub use train::{BatchEnd, EpochEnd, Observer, Trainer};

@@ -3,7 +3,7 @@
 use kernels::{Backend, Serial, Team};
 use nn::{
     Activation, AdamW, BatchEnd, Clip, Dataset, Dense, Engine, Initialiser, Kernels, LoopOrder, Loss, Mlp, Naive,
-    Observer, Penalty, Recipe, Result, Schedule, Targets, TrainConfig, Trainer,
+    Observer, Penalty, Predictor, Ranked, Recipe, Result, Schedule, Targets, TrainConfig, Trainer,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
@@ -105,6 +105,24 @@ fn a_step_allocates_nothing(name: &str, engine: &dyn Engine, late: usize) -> Res
     Ok(())
 }
 
+/// Predictions of any kind, once a thread has asked for as many.
+fn a_prediction_allocates_nothing() -> Result<()> {
+    let predictor = Predictor::new(&Mlp::new(&[784, 128, 64, 10], 0)?)?;
+    let (pixels, mut p) = (vec![7_u8; 300 * 784], vec![0.0; 3000]);
+    let (mut classes, mut ranked) = (vec![0; 300], vec![Ranked::default(); 600]);
+    let mut before = 0;
+    for _ in 0..2 {
+        before = CALLS.load(Relaxed);
+        for n in [300, 1, 32] {
+            predictor.probabilities(&pixels[..n * 784], &mut p[..n * 10])?;
+            predictor.classes(&pixels[..n * 784], &mut classes[..n])?;
+            predictor.top_k(&pixels[..n * 784], 2, &mut ranked[..n * 2])?;
+        }
+    }
+    assert_eq!(CALLS.load(Relaxed), before);
+    Ok(())
+}
+
 fn a_header_reserves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("images");
@@ -127,6 +145,7 @@ fn a_header_reserves_nothing() {
 fn allocations() -> Result<()> {
     a_header_reserves_nothing();
     a_checkpoint_reserves_nothing();
+    a_prediction_allocates_nothing()?;
     a_rich_step_allocates_nothing(&Kernels::active()?)?;
     for backend in Backend::supported() {
         a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &Serial }, 0)?;

@@ -1,0 +1,310 @@
+//! The trained model at work: predictions for any number of samples, from any number of threads.
+
+use crate::data::Scaler;
+use crate::error::{Error, Result, setting};
+use crate::metrics::argmax;
+use crate::mlp::Mlp;
+use crate::store::{Store, first_mut};
+use kernels::{Activation, Backend, Gemm, MatMut, MatRef};
+use std::cell::Cell;
+use std::mem::swap;
+
+/// Samples that go through the layers together: enough to use a weight many times while it is in a cache, few enough
+/// for what is between two layers to stay in one. Results do not depend on it.
+const CHUNK: usize = 128;
+
+/// What a [`Predictor`] is asked about: samples one after the other. Slices turn into it by themselves.
+#[derive(Clone, Copy, Debug)]
+pub enum Samples<'a> {
+    /// The features of each sample, as the model was trained with them; its scaler is applied.
+    Numbers(&'a [f32]),
+    /// The pixels of each image, which count as `pixel / 255`; then the scaler is applied.
+    Pixels(&'a [u8]),
+}
+
+impl Samples<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Pixels(pixels) => pixels.len(),
+        }
+    }
+
+    /// The part from element `start` on.
+    fn part(&self, start: usize, len: usize) -> Self {
+        match self {
+            Self::Numbers(numbers) => Self::Numbers(&numbers[start..][..len]),
+            Self::Pixels(pixels) => Self::Pixels(&pixels[start..][..len]),
+        }
+    }
+}
+
+impl<'a> From<&'a [f32]> for Samples<'a> {
+    fn from(numbers: &'a [f32]) -> Self {
+        Self::Numbers(numbers)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Samples<'a> {
+    fn from(pixels: &'a [u8]) -> Self {
+        Self::Pixels(pixels)
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a [T; N]> for Samples<'a>
+where
+    Self: From<&'a [T]>,
+{
+    fn from(samples: &'a [T; N]) -> Self {
+        samples[..].into()
+    }
+}
+
+impl<'a, T> From<&'a Vec<T>> for Samples<'a>
+where
+    Self: From<&'a [T]>,
+{
+    fn from(samples: &'a Vec<T>) -> Self {
+        samples[..].into()
+    }
+}
+
+/// A class and how probable it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Ranked {
+    /// The class, from 0.
+    pub class: u32,
+    /// From 0 to 1; NaN where the outputs of the model are no numbers.
+    pub probability: f32,
+}
+
+/// A layer as predictions need it.
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    weights: Store,
+    bias: Store,
+    activation: Activation,
+}
+
+/// A model made ready for predictions. Many threads can use one at once. A sample's prediction has the same bits alone
+/// and in a batch of 10,000, and as [`Mlp::run`] and [`Mlp::probabilities`] give it. Each thread that asks has room of
+/// its own, which grows to what the largest call so far needed, so that later ones allocate nothing.
+///
+/// ```
+/// use nn::{Mlp, Predictor};
+/// let model = Mlp::new(&[4, 16, 3], 0)?;
+/// let predictor = Predictor::new(&model)?;
+/// let mut probabilities = [0.0; 3];
+/// predictor.probabilities(&[5.1, 3.5, 1.4, 0.2], &mut probabilities)?;
+/// assert!((probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+/// # Ok::<(), nn::Error>(())
+/// ```
+pub struct Predictor {
+    layers: Vec<Layer>,
+    scaler: Option<Scaler>,
+    labels: Vec<String>,
+    /// Columns of the widest output of a hidden layer.
+    width: usize,
+    backend: &'static Backend,
+}
+
+thread_local! {
+    static ROOM: Cell<Option<Store>> = const { Cell::new(None) };
+}
+
+/// Calls `f` with room for `len` numbers, whatever they are.
+fn with_room<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
+    let mut room = ROOM.take().filter(|room| room.len() >= len).unwrap_or_else(|| Store::zeros(len));
+    let result = f(&mut room[..len]);
+    ROOM.set(Some(room));
+    result
+}
+
+impl Predictor {
+    /// Makes a model ready, for the row of the kernels that suits the CPU or that `KERNELS_ISA` names.
+    ///
+    /// # Errors
+    /// When `KERNELS_ISA` asks for one that this CPU lacks.
+    pub fn new(model: &Mlp) -> Result<Self> {
+        Ok(Self::on(Backend::active()?, model))
+    }
+
+    /// [`Self::new`], for this row.
+    pub fn on(backend: &'static Backend, model: &Mlp) -> Self {
+        let mut parameters = model.parameters().map(Store::from);
+        let mut next = || parameters.next().expect("every layer has weights and a bias");
+        let layer = |layer: &crate::Dense| Layer {
+            inputs: layer.inputs,
+            outputs: layer.outputs,
+            weights: next(),
+            bias: next(),
+            activation: layer.activation.into(),
+        };
+        let layers: Vec<Layer> = model.layers().iter().map(layer).collect();
+        let width = layers[1..].iter().map(|layer| layer.inputs).max().unwrap_or(0);
+        Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend }
+    }
+
+    /// Numbers or pixels of a sample.
+    pub fn inputs(&self) -> usize {
+        self.layers[0].inputs
+    }
+
+    /// Numbers that the model puts out for a sample: one for each class.
+    pub fn outputs(&self) -> usize {
+        self.layers[self.layers.len() - 1].outputs
+    }
+
+    /// The names of the classes; empty where nobody gave them.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// What the last layer puts out for each sample, into `out` (samples x outputs, row-major): logits, or the predicted
+    /// values of a regression.
+    ///
+    /// # Errors
+    /// When there are not whole samples, or `out` has another length.
+    pub fn run<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
+        let samples = samples.into();
+        check("the outputs", out.len(), self.count(&samples)?, self.outputs())?;
+        let (inputs, outputs) = (self.inputs(), self.outputs());
+        for (i, out) in out.chunks_mut(CHUNK * outputs).enumerate() {
+            let rows = out.len() / outputs;
+            let part = samples.part(i * CHUNK * inputs, rows * inputs);
+            with_room(self.room(rows), |room| self.forward(part, room, out))?;
+        }
+        Ok(())
+    }
+
+    /// The probability of each class for each sample, into `out` (samples x classes, row-major).
+    ///
+    /// # Errors
+    /// As [`Self::run`], or when the model has a single output, which is no class.
+    pub fn probabilities<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
+        self.check_classes()?;
+        self.run(samples, out)?;
+        let rows = out.len() / self.outputs();
+        self.backend.softmax(MatMut::new(out, rows, self.outputs())?);
+        Ok(())
+    }
+
+    /// The most probable class of each sample.
+    ///
+    /// # Errors
+    /// As [`Self::probabilities`].
+    pub fn classes<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [u32]) -> Result<()> {
+        self.each(samples.into(), out, 1, false, |z, out| out[0] = argmax(z) as u32)
+    }
+
+    /// The `k` most probable classes of each sample, the most probable first and equals in the order of the classes, into
+    /// `out` (samples x k, row-major).
+    ///
+    /// # Errors
+    /// As [`Self::probabilities`], or when `k` is 0 or more than there are classes.
+    pub fn top_k<'a>(&self, samples: impl Into<Samples<'a>>, k: usize, out: &mut [Ranked]) -> Result<()> {
+        setting("k", k as f64, (1..=self.outputs()).contains(&k), "at least 1 and at most the number of classes")?;
+        self.each(samples.into(), out, k, true, |probabilities, out| {
+            // Selection: k is small.
+            for i in 0..out.len() {
+                let taken = |class: usize| out[..i].iter().any(|ranked| ranked.class as usize == class);
+                let free = (0..probabilities.len()).filter(|&class| !taken(class));
+                let best = free.reduce(|a, b| if probabilities[b] > probabilities[a] { b } else { a });
+                let class = best.unwrap_or(0);
+                out[i] = Ranked { class: class as u32, probability: probabilities[class] };
+            }
+        })
+    }
+
+    /// Calls `f` with the logits, or else the probabilities, of each sample and its `width` elements of `out`.
+    fn each<T>(
+        &self,
+        samples: Samples<'_>,
+        out: &mut [T],
+        width: usize,
+        softmax: bool,
+        f: impl Fn(&[f32], &mut [T]),
+    ) -> Result<()> {
+        self.check_classes()?;
+        check("the predictions", out.len(), self.count(&samples)?, width)?;
+        let (inputs, outputs) = (self.inputs(), self.outputs());
+        for (i, out) in out.chunks_mut(CHUNK * width).enumerate() {
+            let rows = out.len() / width;
+            let part = samples.part(i * CHUNK * inputs, rows * inputs);
+            with_room(rows * outputs + self.room(rows), |mut room| {
+                let z = first_mut(&mut room, rows * outputs);
+                self.forward(part, room, z)?;
+                if softmax {
+                    self.backend.softmax(MatMut::new(z, rows, outputs)?);
+                }
+                z.chunks_exact(outputs).zip(out.chunks_exact_mut(width)).for_each(|(z, out)| f(z, out));
+                Ok::<_, Error>(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Numbers that so many samples need on their way.
+    fn room(&self, rows: usize) -> usize {
+        rows * (self.inputs() + 2 * self.width)
+    }
+
+    /// From the samples to the logits.
+    fn forward(&self, samples: Samples<'_>, mut room: &mut [f32], z: &mut [f32]) -> Result<()> {
+        let rows = z.len() / self.outputs();
+        let converted = first_mut(&mut room, rows * self.inputs());
+        let mut x = match samples {
+            Samples::Numbers(numbers) if self.scaler.is_none() => numbers,
+            Samples::Numbers(numbers) => {
+                converted.copy_from_slice(numbers);
+                &*self.scaled(converted)
+            }
+            Samples::Pixels(pixels) => {
+                self.backend.scale_bytes(pixels, 1.0 / 255.0, converted)?;
+                &*self.scaled(converted)
+            }
+        };
+        let (mut here, mut there) = room.split_at_mut(rows * self.width);
+        let (last, hidden) = self.layers.split_last().expect("a model has layers");
+        for layer in hidden {
+            let y = &mut here[..rows * layer.outputs];
+            self.layer(layer, rows, x, y)?;
+            // The next layer reads this one's output while it writes into the other half.
+            swap(&mut here, &mut there);
+            x = &there[..rows * layer.outputs];
+        }
+        self.layer(last, rows, x, z)
+    }
+
+    fn scaled<'a>(&self, x: &'a mut [f32]) -> &'a mut [f32] {
+        if let Some(scaler) = &self.scaler {
+            scaler.apply(x);
+        }
+        x
+    }
+
+    fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32]) -> Result<()> {
+        let &Layer { inputs, outputs, ref weights, ref bias, activation } = layer;
+        let gemm = Gemm::new().backend(self.backend).bias(bias).activation(activation);
+        let (x, w) = (MatRef::new(x, rows, inputs)?, MatRef::new(weights, inputs, outputs)?);
+        Ok(gemm.run(x, w, MatMut::new(y, rows, outputs)?)?)
+    }
+
+    /// How many samples these are.
+    fn count(&self, samples: &Samples<'_>) -> Result<usize> {
+        let (found, inputs) = (samples.len(), self.inputs());
+        check("the samples", found, found / inputs, inputs)?;
+        Ok(found / inputs)
+    }
+
+    fn check_classes(&self) -> Result<()> {
+        let range = "at least 2 where classes are asked for";
+        setting("number of outputs", self.outputs() as f64, self.outputs() > 1, range)
+    }
+}
+
+fn check(what: &'static str, found: usize, rows: usize, width: usize) -> Result<()> {
+    let expected = rows.saturating_mul(width);
+    if found == expected { Ok(()) } else { Err(kernels::Error::Length { what, expected, found }.into()) }
+}
