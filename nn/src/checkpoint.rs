@@ -174,7 +174,7 @@ pub(crate) fn save(file: &Path, model: &Mlp, trainer: Option<&Trainer<'_>>) -> R
 }
 
 /// Writes a file beside the one that is meant, and puts it in its place when it is safely on the disk.
-fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     let mut write = File::create(&beside)?;
@@ -192,14 +192,19 @@ fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
+/// All of a file that can be a model.
+pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>> {
     let broken = |source| Error::Read { file: file.into(), source };
     let about = fs::metadata(file).map_err(broken)?;
     // The length of what is no file, like a device, says nothing.
     if !about.is_file() || about.len() > LIMIT {
         return Err(error(file, "length", format!("is {}, but must be at most {LIMIT} bytes of a file", about.len())));
     }
-    let bytes = fs::read(file).map_err(broken)?;
+    fs::read(file).map_err(broken)
+}
+
+pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
+    let bytes = read_file(file)?;
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|problem| error(file, "header", problem))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|problem| error(file, "header", problem))?;
     let Some(json) = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY)) else {

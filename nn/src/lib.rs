@@ -33,6 +33,8 @@
 //! | `schedule` | how the learning rate changes |
 //! | `recipe` | everything that decides what a run computes |
 //! | `train` | the training loop and what it tells the [`Observer`] |
+//! | [`export`] | weights as `safetensors` and NPZ, and models as Rust source |
+//! | [`onnx`] | models as ONNX files, for other programs and from them |
 //! | `predictor` | the trained model at work, for many threads at once |
 //! | `checkpoint` | models and trainings as `safetensors` files |
 
@@ -43,11 +45,13 @@ mod data;
 mod dense;
 pub mod engine;
 mod error;
+pub mod export;
 #[cfg(test)]
 mod gradients;
 mod loss;
 pub mod metrics;
 mod mlp;
+pub mod onnx;
 mod optim;
 mod predictor;
 mod recipe;

@@ -167,6 +167,15 @@ impl Scaler {
         self.centre.len()
     }
 
+    pub(crate) fn from_parts(centre: Vec<f32>, factor: Vec<f32>, base: f32) -> Self {
+        Self { centre, factor, base }
+    }
+
+    /// Centre and factor of each feature, and the base.
+    pub(crate) fn parts(&self) -> (&[f32], &[f32], f32) {
+        (&self.centre, &self.factor, self.base)
+    }
+
     /// Whether it scales that many features by finite numbers.
     pub(crate) fn fits(&self, features: usize) -> bool {
         let finite = self.centre.iter().chain(&self.factor).chain([&self.base]).all(|x| x.is_finite());

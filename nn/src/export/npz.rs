@@ -1,0 +1,108 @@
+//! NPZ: a zip file of arrays, each in the format NPY of NumPy (`numpy/lib/_format_impl.py`).
+
+use crate::checkpoint::error;
+use crate::error::Result;
+use std::io::{self, Cursor, Read, Write};
+use std::path::Path;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+/// Larger arrays are refused: a small file can unpack to anything.
+const LIMIT: u64 = 1 << 30;
+/// What an NPY file begins with.
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+
+/// Numbers with a name and dimensions, row-major.
+pub(super) struct Array {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) numbers: Vec<f32>,
+}
+
+/// The header of version 1.0, padded so that the numbers begin at a multiple of 64.
+fn header(kind: &str, shape: &[usize]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|dim| format!("{dim},")).collect();
+    let mut dict = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
+    let length = (MAGIC.len() + 4 + dict.len() + 1).next_multiple_of(64);
+    dict += &" ".repeat(length - MAGIC.len() - 4 - dict.len() - 1);
+    dict.push('\n');
+    [&MAGIC[..], &[1, 0], &(dict.len() as u16).to_le_bytes(), dict.as_bytes()].concat()
+}
+
+/// The arrays, and a text as an array of bytes.
+pub(super) fn to_bytes(arrays: &[Array], (name, text): (&str, &[u8])) -> io::Result<Vec<u8>> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    // The same numbers make the same file: no dates. Weights hardly get smaller.
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let mut add = |name: &str, header: &[u8], bytes: &[u8]| {
+        zip.start_file(format!("{name}.npy"), options)?;
+        zip.write_all(header)?;
+        zip.write_all(bytes)
+    };
+    add(name, &header("|u1", &[text.len()]), text)?;
+    for Array { name, shape, numbers } in arrays {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        add(name, &header("<f4", shape), &bytes)?;
+    }
+    Ok(zip.finish()?.into_inner())
+}
+
+/// The arrays of an NPZ file but the one with the name `text`, whose bytes are given apart.
+pub(super) fn from_bytes(bytes: &[u8], file: &Path, text: &str) -> Result<(Vec<Array>, Option<Vec<u8>>)> {
+    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|problem| error(file, "zip", problem))?;
+    let (mut arrays, mut found, mut left) = (Vec::new(), None, LIMIT);
+    for i in 0..zip.len() {
+        let entry = zip.by_index(i).map_err(|problem| error(file, format!("entry {i}"), problem))?;
+        let whole = entry.name().to_owned();
+        let name = whole.strip_suffix(".npy").unwrap_or(&whole).to_owned();
+        let mut bytes = Vec::new();
+        // The header of an entry may say anything: memory grows with what there is.
+        entry.take(left + 1).read_to_end(&mut bytes).map_err(|problem| error(file, &whole, problem))?;
+        left = left
+            .checked_sub(bytes.len() as u64)
+            .ok_or_else(|| error(file, &whole, format!("brings the file to more than {LIMIT} bytes")))?;
+        let (kind, shape, data) = parse(&bytes).map_err(|problem| error(file, &whole, problem))?;
+        let count = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+        let size = match kind {
+            "<f4" => 4,
+            "|u1" if name == text => 1,
+            _ => return Err(error(file, &whole, format!("has type {kind:?}, but must have \"<f4\""))),
+        };
+        if count.and_then(|count| count.checked_mul(size)) != Some(data.len()) {
+            let problem = format!("has {} bytes for dimensions {shape:?} of {size} bytes", data.len());
+            return Err(error(file, &whole, problem));
+        }
+        if size == 1 {
+            found = Some(data.to_vec());
+        } else {
+            let numbers = data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            arrays.push(Array { name, shape, numbers });
+        }
+    }
+    Ok((arrays, found))
+}
+
+/// Type, dimensions and data of an NPY file.
+fn parse(bytes: &[u8]) -> std::result::Result<(&str, Vec<usize>, &[u8]), String> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or("does not begin as an NPY file")?;
+    let (length, rest) = match rest {
+        [1, _, a, b, rest @ ..] => (u16::from_le_bytes([*a, *b]).into(), rest),
+        [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
+        _ => return Err("has an unknown version of NPY".into()),
+    };
+    let (dict, data) = rest.split_at_checked(length).ok_or("ends in its header")?;
+    let dict = std::str::from_utf8(dict).map_err(|_| "has a header that is no text")?;
+    let field = |name: &str| {
+        let at = dict.find(&format!("'{name}':")).ok_or(format!("has no {name:?} in its header"))?;
+        Ok::<_, String>(dict[at + name.len() + 3..].trim_start())
+    };
+    if !field("fortran_order")?.starts_with("False") {
+        return Err("is in the order of Fortran, which is not read".into());
+    }
+    let kind = field("descr")?.strip_prefix('\'').and_then(|kind| kind.split_once('\''));
+    let shape = field("shape")?.strip_prefix('(').and_then(|shape| shape.split_once(')'));
+    let ((kind, _), (shape, _)) = kind.zip(shape).ok_or("has a header that is not understood")?;
+    let dims = shape.split(',').map(str::trim).filter(|dim| !dim.is_empty());
+    let dims: std::result::Result<Vec<usize>, _> = dims.map(str::parse).collect();
+    Ok((kind, dims.map_err(|problem| format!("has dimensions ({shape}): {problem}"))?, data))
+}

@@ -1,0 +1,238 @@
+//! The activations and the softmax of the crate `kernels`, one number at a time, step by step as there, so with the same
+//! bits. `mul_add` is one instruction where the target has it (`-C target-cpu=native`), and exact but slow elsewhere.
+
+/// Adding it rounds a float below 2^22 in size to an integer.
+const ROUND: f32 = 12_582_912.0;
+/// ln 2 in two parts.
+const LN2_HIGH: f32 = 0.693_359_4;
+const LN2_LOW: f32 = -2.121_944_4e-4;
+
+/// `if a > b { a } else { b }`: a NaN on either side gives `b`.
+fn max(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// `if a < b { a } else { b }`: a NaN on either side gives `b`.
+fn min(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+fn polynomial<const N: usize>(x: f32, c: &[f32; N]) -> f32 {
+    c[..N - 1].iter().rev().fold(c[N - 1], |p, &c| p.mul_add(x, c))
+}
+
+/// The sum in two parts, where |a| >= |b|.
+fn sum(a: f32, b: f32) -> (f32, f32) {
+    let t = a + b;
+    (t, b - (t - a))
+}
+
+/// The product in two parts.
+fn product(a: f32, b: f32) -> (f32, f32) {
+    let p = a * b;
+    (p, a.mul_add(b, 0.0 - p))
+}
+
+/// 2^n for an integer from -126 to 127; 0 at -127.
+fn power(n: f32) -> f32 {
+    f32::from_bits((n + (ROUND + 127.0)).to_bits() << 23)
+}
+
+/// v 2^n, rounded once.
+fn scale(v: f32, n: f32) -> f32 {
+    let half = n.mul_add(0.5, ROUND) - ROUND;
+    v * power(half) * power(n - half)
+}
+
+/// The integer nearest to x / ln 2, and x less it times the high part of ln 2.
+fn reduce(x: f32) -> (f32, f32) {
+    let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    (n, n.mul_add(-LN2_HIGH, x))
+}
+
+/// e^(high + low) as 2^n (1 + r + tail): (n, r, tail).
+fn exponential(high: f32, low: f32) -> (f32, f32, f32) {
+    const P: [f32; 6] = [0.5, 0.166_666_66, 0.041_666_493, 0.008_333_545, 0.001_393_233_1, 0.000_197_625_72];
+    let (n, exact) = reduce(high);
+    let (r, lost) = sum(exact, n.mul_add(-LN2_LOW, low));
+    (n, r, (r * r).mul_add(polynomial(r, &P), lost))
+}
+
+/// 1 / (d + low) as y (1 + delta).
+fn reciprocal(d: f32, low: f32) -> (f32, f32) {
+    let y = 1.0 / d;
+    let minus = 0.0 - y;
+    (y, minus.mul_add(low, minus.mul_add(d, 1.0)))
+}
+
+/// 1 / (1 + e^-x) as y (1 + delta) 2^n: (y, delta, n).
+fn logistic(x: f32) -> (f32, f32, f32) {
+    let (n, r, tail) = exponential(0.0 - min(20.0, max(-110.0, x)), 0.0);
+    let n = 0.0 - n;
+    let one = power(max(-126.0, n));
+    let (e, e_low) = sum(1.0, r + tail);
+    let (d, lost) = sum(max(one, e), min(one, e));
+    let (y, delta) = reciprocal(d, lost + e_low);
+    (y, delta, n)
+}
+
+pub fn identity(x: f32) -> f32 {
+    x
+}
+
+pub fn relu(x: f32) -> f32 {
+    max(0.0, x)
+}
+
+pub fn leaky_relu(x: f32, alpha: f32) -> f32 {
+    if x < 0.0 { x * alpha } else { x }
+}
+
+pub fn elu(x: f32, alpha: f32) -> f32 {
+    if 0.0 < x {
+        return x;
+    }
+    let (n, r, tail) = exponential(min(89.0, max(-18.0, x)), 0.0);
+    let half = power(n - 1.0);
+    let (whole, beside) = sum(half, -0.5);
+    let high = half.mul_add(r, whole);
+    let lost = half.mul_add(r, whole - high);
+    let y = high + half.mul_add(tail, lost + beside);
+    alpha * if x.abs() < 1e-8 { x } else { y + y }
+}
+
+pub fn tanh(x: f32) -> f32 {
+    let a = min(10.0, x.abs());
+    let (n, r, tail) = exponential(a + a, 0.0);
+    let power = power(n);
+    let whole = power - 1.0;
+    let high = power.mul_add(r, whole);
+    let lost = power.mul_add(r, whole - high);
+    let (t, t_low) = sum(high, power.mul_add(tail, lost));
+    let (d, d_low) = sum(2.0, t);
+    let d_low = d_low + t_low;
+    let y = 1.0 / d;
+    let q = t * y;
+    let minus = 0.0 - q;
+    let rest = minus.mul_add(d_low, minus.mul_add(d, t) + t_low);
+    rest.mul_add(y, q).copysign(x)
+}
+
+pub fn sigmoid(x: f32) -> f32 {
+    let (y, delta, n) = logistic(x);
+    scale(y.mul_add(delta, y), n)
+}
+
+pub fn silu(x: f32) -> f32 {
+    if 20.0 < x {
+        return x;
+    }
+    let inside = min(20.0, max(-110.0, x));
+    let (y, delta, n) = logistic(inside);
+    scale(inside * y.mul_add(delta, y), n)
+}
+
+pub fn softplus(x: f32) -> f32 {
+    const P: [f32; 9] = [
+        -0.5,
+        0.333_334_5,
+        -0.250_001_1,
+        0.199_908_48,
+        -0.166_468_78,
+        0.144_776_3,
+        -0.131_639_36,
+        0.104_725_51,
+        -0.045_152_27,
+    ];
+    let a = 0.0 - min(105.0, x.abs());
+    let (n, r, tail) = exponential(a, 0.0);
+    let y = if a < -20.0 {
+        scale(1.0 + (r + tail), n)
+    } else {
+        let power = power(max(-126.0, n));
+        let (z, z_low) = sum(1.0, r + tail);
+        let (z, z_low) = (z * power, z_low * power);
+        let (k, f, f_low) = if 0.5 < z { (1.0, z.mul_add(0.5, -0.5), z_low * 0.5) } else { (0.0, z, z_low) };
+        let f_low = (0.0 - f).mul_add(f_low, f_low);
+        let (large, lost) = sum(k * LN2_HIGH, f);
+        let small = k.mul_add(LN2_LOW, lost + f_low);
+        large + polynomial(f, &P).mul_add(f * f, small)
+    };
+    max(0.0, x) + y
+}
+
+pub fn gelu(x: f32) -> f32 {
+    const C: f32 = 5.0;
+    const P0: f32 = 0.769_192_7;
+    const P0_LOW: f32 = 3.576_278_7e-7;
+    const P: [f32; 9] = [
+        -0.665_382_5,
+        0.495_306_02,
+        -0.313_533_54,
+        0.165_010_21,
+        -0.069_117_1,
+        0.020_864_725,
+        -0.002_964_002_3,
+        -0.000_957_948_04,
+        0.000_413_238_5,
+    ];
+    if 14.5 < x {
+        return x;
+    }
+    let a = min(14.5, x.abs());
+    let (w, w_low) = sum(C, a);
+    let u = a / w;
+    let rest = (0.0 - u).mul_add(w_low, (0.0 - u).mul_add(w, a));
+    let u_low = rest * u.mul_add(-1.0 / C, 1.0 / C);
+    let (z, lost) = sum(-1.0, u + u);
+    let z_low = u_low.mul_add(2.0, lost);
+    let steep = polynomial(z, &P);
+    let p = z.mul_add(steep, P0);
+    let p_low = z.mul_add(steep, P0 - p);
+    let p_low = z_low.mul_add(steep, p_low) + P0_LOW;
+    let (t, t_low) = product(u, p);
+    let t_low = u.mul_add(p_low, u_low.mul_add(p, t_low));
+    let (square, square_low) = product(a, a * -0.5);
+    let (n, r, tail) = exponential(square, square_low);
+    let e = r + tail;
+    let low = t.mul_add(e, t_low.mul_add(e, t_low));
+    if 0.0 < x {
+        let power = power(max(-126.0, n));
+        let (high, lost) = sum(x, (0.0 - power) * t);
+        high + (0.0 - power).mul_add(low, lost)
+    } else {
+        scale(t + low, n).copysign(x)
+    }
+}
+
+/// e^(x - top), the difference not rounded, for x <= top.
+fn exp_below(x: f32, top: f32) -> f32 {
+    const P: [f32; 7] = [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_266, 0.008_368_677, 0.001_382_073_2];
+    let d = x - top;
+    if d < -104.0 {
+        return 0.0;
+    }
+    let minus_top = d - x;
+    let lost = (x - (d - minus_top)) - (top + minus_top);
+    let (n, r) = reduce(d);
+    let r = r + n.mul_add(-LN2_LOW, lost);
+    scale(polynomial(r, &P), n)
+}
+
+/// e^(x - max) / Σ e^(x - max), the sum in 16 lanes that are then halved.
+pub fn softmax(x: &mut [f32]) {
+    let top = x.iter().fold(f32::NEG_INFINITY, |top, &x| max(top, x));
+    let mut lanes = [0.0; 16];
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = exp_below(*x, top);
+        lanes[i % 16] += *x;
+    }
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+    }
+    for x in x {
+        *x /= lanes[0];
+    }
+}
