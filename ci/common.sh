@@ -22,6 +22,12 @@ die() {
   exit 1
 }
 
+# skip WHY: what cannot be had here is no failure, but is said.
+skip() {
+  echo "skipped: $*"
+  exit 0
+}
+
 # logged NAME COMMAND...: quiet while it works, the end of its log when it does not.
 logged() {
   local log=$LOGS/$1.log
@@ -150,4 +156,12 @@ cross_env() {
   export CARGO_TARGET_DIR=$CROSS
   # Flags meant for this machine (target-cpu=native) are wrong for another.
   unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
+}
+
+# test_binaries: builds the release tests of `kernels` for this machine and prints their paths.
+test_binaries() {
+  local messages=$LOGS/test-binaries.json
+  (cd "$ROOT" && cargo test -p kernels --release --no-run --message-format=json) >"$messages" ||
+    die "the tests do not build"
+  grep '"profile":{[^}]*"test":true}' "$messages" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 }
