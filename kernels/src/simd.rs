@@ -41,12 +41,12 @@ pub(crate) trait Simd<T>: Isa {
     unsafe fn store(self, p: *mut T, v: Self::V);
     /// The first `n` lanes, `n <= LANES`.
     fn first(self, n: usize) -> Self::Mask;
-    /// Reads the lanes in the mask and touches no others; those are zero.
+    /// Reads the lanes in a mask made by [`Self::first`] and touches no others; those are zero.
     ///
     /// # Safety
     /// The lanes in the mask are readable.
     unsafe fn load_masked(self, p: *const T, mask: Self::Mask) -> Self::V;
-    /// Writes the lanes in the mask and touches no others.
+    /// Writes the lanes in a mask made by [`Self::first`] and touches no others.
     ///
     /// # Safety
     /// The lanes in the mask are writable.

@@ -70,6 +70,10 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, packed: P
             // SAFETY: a tile of the caller's block.
             unsafe { one(kernel, x, (i, rows), (j, cols), a, b) };
         }
+        if x.c.col == 1 {
+            let c = x.c.at(i, 0);
+            finish(kernel, x, (i, rows), (0, x.n), c.ptr, c.row);
+        }
     }
 }
 
@@ -86,6 +90,9 @@ pub(crate) fn is_single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) -> bool {
 pub(crate) unsafe fn single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     // SAFETY: the caller's promise.
     unsafe { one(kernel, x, (0, x.m), (0, x.n), x.a, x.b) }
+    if x.c.col == 1 {
+        finish(kernel, x, (0, x.m), (0, x.n), x.c.ptr, x.c.row);
+    }
 }
 
 /// Whether [`vector`] may compute the problem: one row, from columns of B that are contiguous.
@@ -115,7 +122,8 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     finish(kernel, x, (0, 1), (0, x.n), x.c.ptr, x.c.row);
 }
 
-/// Computes the tile of C at these rows and columns (first and number), from its rows of A and its columns of B.
+/// Computes the tile of C at these rows and columns (first and number), from its rows of A and its columns of B. Where
+/// C's columns are adjacent, the epilogue is left to the caller.
 ///
 /// # Safety
 /// As [`run`]; B's columns are adjacent.
@@ -149,14 +157,13 @@ unsafe fn one<T: Float>(
     if c.col == 1 {
         // SAFETY: the caller's promise.
         unsafe { tile_fn(&tile) };
-        finish(kernel, x, (i, rows), (j, cols), c.ptr, c.row);
     } else {
         // SAFETY: as above, at the place that `scattered` gives.
         unsafe { scattered(kernel, x, (i, rows), (j, cols), |c, c_row| tile_fn(&Tile { c, c_row, ..tile })) };
     }
 }
 
-/// Applies the epilogue, if there is one, to a tile of C that lies at `c`, its columns adjacent.
+/// Applies the epilogue, if there is one, to a part of C that was just written at `c`, its columns adjacent.
 #[inline(always)]
 fn finish<T: Float>(
     kernel: &Kernel<T>,
@@ -168,7 +175,7 @@ fn finish<T: Float>(
 ) {
     if let Some(epilogue) = x.epilogue {
         let epilogue = epilogue.at(i, j);
-        // SAFETY: the tile was just written; the epilogue reaches as far as C.
+        // SAFETY: the part was just written; the epilogue reaches as far as C.
         unsafe { (kernel.finish)(&Finish { c, c_row, rows, cols, epilogue }) }
     }
 }

@@ -1,10 +1,11 @@
-//! The epilogue: bias and activation, applied to a tile while it is still in the first cache.
+//! The epilogue: bias and activation, applied to a row of tiles while it is still in the first caches.
 //!
 //! A pass of its own, rather than a part of the store, keeps the micro-kernels few: their number would be multiplied by
-//! the activations. It costs one load and one store an element against `2 k` operations.
+//! the activations. It costs a load and a store an element, or two, against `2 k` operations. Activations beside ReLU
+//! are those of the slice functions, called a row of C at a time.
 
 use super::tile::Float;
-use crate::math::{Activation, Unary, Visitor};
+use crate::math::{Activation, map};
 use crate::simd::{Simd, SimdF32};
 
 /// What is done to C after the last product.
@@ -62,69 +63,25 @@ pub(crate) struct Finish<T> {
 /// readable, at `rows x cols`.
 pub(crate) type FinishFn<T> = unsafe fn(&Finish<T>);
 
-/// The activations of an element type on an instruction set.
+/// The functions of an element type beside ReLU, on an instruction set.
 pub(crate) trait Activations<T>: Simd<T> {
-    /// [`finish`], where the row's features are still to be turned on.
+    /// Applies `f` to `len` elements at `x`.
     ///
     /// # Safety
-    /// See [`FinishFn`].
-    unsafe fn finish(self, x: &Finish<T>);
+    /// The instruction set is supported; the elements are readable and writable.
+    unsafe fn activate(f: Activation, x: *mut T, len: usize);
 }
 
 impl<S: SimdF32> Activations<f32> for S {
-    unsafe fn finish(self, x: &Finish<f32>) {
-        /// Runs the loop for the activation that it visits.
-        struct Loop<'a, S>(S, &'a Finish<f32>);
-        impl<S: SimdF32> Visitor for Loop<'_, S> {
-            fn visit<F: Unary>(self, f: F) {
-                let Loop(s, x) = self;
-                s.run(
-                    #[inline(always)]
-                    || {
-                        // SAFETY: the promise of the caller of `finish`, which alone makes such loops.
-                        unsafe {
-                            each(
-                                s,
-                                x,
-                                #[inline(always)]
-                                |v| f.eval(s, v),
-                            );
-                        }
-                    },
-                );
-            }
-        }
-        x.epilogue.activation.visit(Loop(self, x));
+    unsafe fn activate(f: Activation, x: *mut f32, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { map::<S>(f.into(), x, x, len) }
     }
 }
 
 impl<S: Simd<f64>> Activations<f64> for S {
-    unsafe fn finish(self, x: &Finish<f64>) {
-        let relu = x.epilogue.activation == Activation::Relu;
-        self.run(
-            #[inline(always)]
-            || {
-                let zero = self.splat(0.0);
-                // SAFETY: the caller's promise.
-                unsafe {
-                    if relu {
-                        each(
-                            self,
-                            x,
-                            #[inline(always)]
-                            |v| self.max(zero, v),
-                        );
-                    } else {
-                        each(
-                            self,
-                            x,
-                            #[inline(always)]
-                            |v| v,
-                        );
-                    }
-                }
-            },
-        );
+    unsafe fn activate(f: Activation, _: *mut f64, _: usize) {
+        debug_assert!(f64::has(f), "refused by the public call");
     }
 }
 
@@ -133,31 +90,62 @@ impl<S: Simd<f64>> Activations<f64> for S {
 /// # Safety
 /// See [`FinishFn`].
 pub(crate) unsafe fn finish<S: Activations<T>, T: Float>(x: &Finish<T>) {
+    let Epilogue { bias, activation } = x.epilogue;
     // SAFETY: the caller's promise.
-    unsafe { S::assume().finish(x) }
+    unsafe {
+        match activation {
+            Activation::Relu => each::<S, T>(
+                x,
+                #[inline(always)]
+                |s, v| s.max(s.splat(T::ZERO), v),
+            ),
+            _ if matches!(bias, Bias::None) => {}
+            _ => each::<S, T>(
+                x,
+                #[inline(always)]
+                |_, v| v,
+            ),
+        }
+        if matches!(activation, Activation::Identity | Activation::Relu) {
+            return;
+        }
+        // Rows that follow each other are one slice.
+        let dense = x.c_row == x.cols as isize;
+        let (rows, len) = if dense { (1, x.rows * x.cols) } else { (x.rows, x.cols) };
+        for i in 0..rows {
+            S::activate(activation, x.c.wrapping_offset(i as isize * x.c_row), len);
+        }
+    }
 }
 
 /// Adds the bias and applies `f` to every vector.
 ///
 /// # Safety
 /// See [`FinishFn`].
-#[inline(always)]
-unsafe fn each<S: Simd<T>, T: Float>(s: S, x: &Finish<T>, f: impl Fn(S::V) -> S::V) {
-    for i in 0..x.rows {
-        let row = x.c.wrapping_offset(i as isize * x.c_row);
-        for j in (0..x.cols).step_by(S::LANES) {
-            let mask = s.first((x.cols - j).min(S::LANES));
-            // SAFETY: the masked lanes are columns of C, and of a bias per column; row i has its element of the other.
-            unsafe {
-                let p = row.add(j);
-                let v = s.load_masked(p, mask);
-                let v = match x.epilogue.bias {
-                    Bias::None => v,
-                    Bias::Columns(bias) => s.add(v, s.load_masked(bias.add(j), mask)),
-                    Bias::Rows(bias) => s.add(v, s.splat(*bias.add(i))),
-                };
-                s.store_masked(p, mask, f(v));
+unsafe fn each<S: Simd<T>, T: Float>(x: &Finish<T>, f: impl Fn(S, S::V) -> S::V) {
+    // SAFETY: the caller's promise.
+    let s = unsafe { S::assume() };
+    s.run(
+        #[inline(always)]
+        || {
+            for i in 0..x.rows {
+                let row = x.c.wrapping_offset(i as isize * x.c_row);
+                for j in (0..x.cols).step_by(S::LANES) {
+                    let mask = s.first((x.cols - j).min(S::LANES));
+                    // SAFETY: the masked lanes are columns of C, and of a bias per column; row i has its element of the
+                    // other.
+                    unsafe {
+                        let p = row.add(j);
+                        let v = s.load_masked(p, mask);
+                        let v = match x.epilogue.bias {
+                            Bias::None => v,
+                            Bias::Columns(bias) => s.add(v, s.load_masked(bias.add(j), mask)),
+                            Bias::Rows(bias) => s.add(v, s.splat(*bias.add(i))),
+                        };
+                        s.store_masked(p, mask, f(s, v));
+                    }
+                }
             }
-        }
-    }
+        },
+    );
 }

@@ -18,7 +18,6 @@ use crate::backend::{Backend, Kernel};
 use crate::math::Activation;
 use crate::simd::Simd;
 use std::array::from_fn;
-use std::hint::black_box;
 use std::ops::{Add, Mul};
 
 /// One call of a micro-kernel. The strides are in elements.
@@ -84,6 +83,7 @@ pub trait Float: Copy + PartialOrd + Add<Output = Self> + Mul<Output = Self> + S
 impl Float for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    #[inline(always)]
     fn fma(self, b: Self, c: Self) -> Self {
         self.mul_add(b, c)
     }
@@ -105,6 +105,7 @@ impl Float for f32 {
 impl Float for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    #[inline(always)]
     fn fma(self, b: Self, c: Self) -> Self {
         self.mul_add(b, c)
     }
@@ -155,10 +156,25 @@ impl<S: Simd<T>, T, const NV: usize, const MASKED: bool> Row<S, T, NV, MASKED> {
     }
 }
 
-/// `x`, which the compiler can't see through where a tile of height `MR` has a group `g` of rows.
+/// `p`, which the compiler can't see through. Where it can be done without a trip through memory, as `black_box` makes
+/// it, it is: a small tile takes no longer than that.
 #[inline(always)]
-fn hidden<const MR: usize, X>(g: usize, x: X) -> X {
-    if 4 * g < MR { black_box(x) } else { x }
+fn opaque<X>(p: *const X) -> *const X {
+    #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
+    {
+        let mut p = p;
+        // SAFETY: no instruction at all; the value stays in its register.
+        unsafe { std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
+        p
+    }
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+    std::hint::black_box(p)
+}
+
+/// A stride, treated so.
+#[inline(always)]
+fn opaque_stride(stride: isize) -> isize {
+    opaque(std::ptr::without_provenance::<u8>(stride.cast_unsigned())).addr().cast_signed()
 }
 
 /// # Safety
@@ -170,9 +186,12 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
     // Row i of A is reached as group[i / 4] + row[i % 4], and each group steps along k on its own. Left to itself the
     // compiler makes a chain of MR additions of it, as long as the multiplications take, or keeps differences on the
     // stack; what it can't see through it can't combine.
-    let mut group: [*const T; 4] = from_fn(|g| hidden::<MR, _>(g, t.a.wrapping_offset(4 * g as isize * t.a_row)));
-    let step: [isize; 4] = from_fn(|g| hidden::<MR, _>(g, t.a_col));
-    let a_row = [0, t.a_row, black_box(2 * t.a_row), black_box(3 * t.a_row)];
+    let mut group: [*const T; 4] = from_fn(|g| {
+        let first = t.a.wrapping_offset(4 * g as isize * t.a_row);
+        if 4 * g < MR { opaque(first) } else { first }
+    });
+    let step: [isize; 4] = from_fn(|g| if 4 * g < MR { opaque_stride(t.a_col) } else { 0 });
+    let a_row = [0, t.a_row, opaque_stride(2 * t.a_row), opaque_stride(3 * t.a_row)];
     let alpha = s.splat(t.alpha);
     let (mut b, mut beta, mut k) = (t.b, t.beta, t.k);
     loop {

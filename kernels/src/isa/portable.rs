@@ -9,9 +9,10 @@ use crate::backend::{Backend, Kernel};
 use crate::gemm::finish::finish;
 use crate::gemm::gemv::gemv;
 use crate::gemm::pack::pack;
-use crate::gemm::tile;
+use crate::gemm::tile::{self, Float};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
+use std::ops::{Div, Sub};
 
 /// The token of the portable rows: there is nothing to prove.
 #[derive(Clone, Copy)]
@@ -54,38 +55,52 @@ impl<const FUSED: bool> Isa for Portable<FUSED> {
     }
 }
 
-/// `f` of each lane. Closures that the compiler leaves behind as calls would be compiled without FMA, so everything on the
-/// way is inlined.
+/// Elements in a vector, floats or doubles.
+const LANES: usize = 4;
+
+/// `f` of each lane. Not a loop: thousands of them, each to be unrolled, would take most of the crate's compile time.
+/// Closures that the compiler leaves behind as calls would be compiled without FMA, so everything on the way is inlined.
 #[inline(always)]
-fn lanes<T: Copy + Default, const N: usize>(f: impl Fn(usize) -> T) -> [T; N] {
-    let mut out = [T::default(); N];
-    for (i, x) in out.iter_mut().enumerate() {
-        *x = f(i);
-    }
-    out
+fn lanes<T>(f: impl Fn(usize) -> T) -> [T; LANES] {
+    [f(0), f(1), f(2), f(3)]
 }
 
-/// Floats in a vector: one register of any CPU's first vector instructions.
-const F32: usize = 4;
-/// Doubles in a vector.
-const F64: usize = 2;
+/// The operations on one lane that operators do not give.
+pub(crate) trait Lane: Float + Sub<Output = Self> + Div<Output = Self> {
+    /// The correctly rounded square root.
+    fn root(self) -> Self;
+}
 
-impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
-    type V = [f32; F32];
-    type Mask = [u32; F32];
-    const LANES: usize = F32;
+impl Lane for f32 {
+    #[inline(always)]
+    fn root(self) -> Self {
+        self.sqrt()
+    }
+}
+
+impl Lane for f64 {
+    #[inline(always)]
+    fn root(self) -> Self {
+        self.sqrt()
+    }
+}
+
+impl<const FUSED: bool, T: Lane> Simd<T> for Portable<FUSED> {
+    type V = [T; LANES];
+    type Mask = [bool; LANES];
+    const LANES: usize = LANES;
 
     #[inline(always)]
-    fn splat(self, x: f32) -> Self::V {
-        [x; F32]
+    fn splat(self, x: T) -> Self::V {
+        [x; LANES]
     }
     #[inline(always)]
-    unsafe fn load(self, p: *const f32) -> Self::V {
+    unsafe fn load(self, p: *const T) -> Self::V {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<Self::V>().read() }
     }
     #[inline(always)]
-    unsafe fn store(self, p: *mut f32, v: Self::V) {
+    unsafe fn store(self, p: *mut T, v: Self::V) {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<Self::V>().write(v) }
     }
@@ -93,28 +108,28 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     fn first(self, n: usize) -> Self::Mask {
         lanes(
             #[inline(always)]
-            |i| u32::MAX * u32::from(i < n),
+            |i| i < n,
         )
     }
     #[inline(always)]
-    unsafe fn load_masked(self, p: *const f32, mask: Self::Mask) -> Self::V {
-        let mut v = [0.0; F32];
-        for i in 0..F32 {
-            if mask[i] != 0 {
-                // SAFETY: only lanes in the mask are read, by the caller's promise readable.
-                v[i] = unsafe { *p.add(i) };
-            }
-        }
-        v
+    unsafe fn load_masked(self, p: *const T, mask: Self::Mask) -> Self::V {
+        lanes(
+            #[inline(always)]
+            // SAFETY: only lanes in the mask are read, by the caller's promise readable.
+            |i| if mask[i] { unsafe { *p.add(i) } } else { T::ZERO },
+        )
     }
     #[inline(always)]
-    unsafe fn store_masked(self, p: *mut f32, mask: Self::Mask, v: Self::V) {
-        for i in 0..F32 {
-            if mask[i] != 0 {
-                // SAFETY: only lanes in the mask are written, by the caller's promise writable.
-                unsafe { *p.add(i) = v[i] }
-            }
-        }
+    unsafe fn store_masked(self, p: *mut T, mask: Self::Mask, v: Self::V) {
+        lanes(
+            #[inline(always)]
+            |i| {
+                if mask[i] {
+                    // SAFETY: only lanes in the mask are written, by the caller's promise writable.
+                    unsafe { *p.add(i) = v[i] }
+                }
+            },
+        );
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
@@ -148,14 +163,14 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     fn sqrt(self, a: Self::V) -> Self::V {
         lanes(
             #[inline(always)]
-            |i| a[i].sqrt(),
+            |i| a[i].root(),
         )
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         lanes(
             #[inline(always)]
-            |i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] },
+            |i| if FUSED { a[i].fma(b[i], c[i]) } else { a[i] * b[i] + c[i] },
         )
     }
     #[inline(always)]
@@ -176,7 +191,7 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     fn lt(self, a: Self::V, b: Self::V) -> Self::Mask {
         lanes(
             #[inline(always)]
-            |i| u32::MAX * u32::from(a[i] < b[i]),
+            |i| a[i] < b[i],
         )
     }
     #[inline(always)]
@@ -195,147 +210,17 @@ impl<const FUSED: bool> Simd<f32> for Portable<FUSED> {
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V {
         lanes(
             #[inline(always)]
-            |i| f32::from_bits(mask[i] & yes[i].to_bits() | !mask[i] & no[i].to_bits()),
-        )
-    }
-}
-
-impl<const FUSED: bool> Simd<f64> for Portable<FUSED> {
-    type V = [f64; F64];
-    type Mask = [u64; F64];
-    const LANES: usize = F64;
-
-    #[inline(always)]
-    fn splat(self, x: f64) -> Self::V {
-        [x; F64]
-    }
-    #[inline(always)]
-    unsafe fn load(self, p: *const f64) -> Self::V {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<Self::V>().read() }
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f64, v: Self::V) {
-        // SAFETY: the caller's promise.
-        unsafe { p.cast::<Self::V>().write(v) }
-    }
-    #[inline(always)]
-    fn first(self, n: usize) -> Self::Mask {
-        lanes(
-            #[inline(always)]
-            |i| u64::MAX * u64::from(i < n),
-        )
-    }
-    #[inline(always)]
-    unsafe fn load_masked(self, p: *const f64, mask: Self::Mask) -> Self::V {
-        let mut v = [0.0; F64];
-        for i in 0..F64 {
-            if mask[i] != 0 {
-                // SAFETY: only lanes in the mask are read, by the caller's promise readable.
-                v[i] = unsafe { *p.add(i) };
-            }
-        }
-        v
-    }
-    #[inline(always)]
-    unsafe fn store_masked(self, p: *mut f64, mask: Self::Mask, v: Self::V) {
-        for i in 0..F64 {
-            if mask[i] != 0 {
-                // SAFETY: only lanes in the mask are written, by the caller's promise writable.
-                unsafe { *p.add(i) = v[i] }
-            }
-        }
-    }
-    #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| a[i] + b[i],
-        )
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| a[i] - b[i],
-        )
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| a[i] * b[i],
-        )
-    }
-    #[inline(always)]
-    fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| a[i] / b[i],
-        )
-    }
-    #[inline(always)]
-    fn sqrt(self, a: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| a[i].sqrt(),
-        )
-    }
-    #[inline(always)]
-    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| if FUSED { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] },
-        )
-    }
-    #[inline(always)]
-    fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| if a[i] > b[i] { a[i] } else { b[i] },
-        )
-    }
-    #[inline(always)]
-    fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| if a[i] < b[i] { a[i] } else { b[i] },
-        )
-    }
-    #[inline(always)]
-    fn lt(self, a: Self::V, b: Self::V) -> Self::Mask {
-        lanes(
-            #[inline(always)]
-            |i| u64::MAX * u64::from(a[i] < b[i]),
-        )
-    }
-    #[inline(always)]
-    fn trn<const D: usize>(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
-        let low = lanes(
-            #[inline(always)]
-            |i| if i & D == 0 { a[i] } else { b[i ^ D] },
-        );
-        let high = lanes(
-            #[inline(always)]
-            |i| if i & D == 0 { a[i | D] } else { b[i] },
-        );
-        (low, high)
-    }
-    #[inline(always)]
-    fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| f64::from_bits(mask[i] & yes[i].to_bits() | !mask[i] & no[i].to_bits()),
+            |i| if mask[i] { yes[i] } else { no[i] },
         )
     }
 }
 
 impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
-    type I = [i32; F32];
+    type I = [i32; LANES];
 
     #[inline(always)]
     fn splat_i32(self, x: i32) -> Self::I {
-        [x; F32]
+        [x; LANES]
     }
     #[inline(always)]
     fn to_bits(self, v: Self::V) -> Self::I {
@@ -411,7 +296,7 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
     #[inline(always)]
     unsafe fn load_bytes(self, p: *const u8) -> Self::V {
         // SAFETY: the caller's promise.
-        let bytes = unsafe { p.cast::<[u8; F32]>().read() };
+        let bytes = unsafe { p.cast::<[u8; LANES]>().read() };
         lanes(
             #[inline(always)]
             |i| f32::from(bytes[i]),
@@ -425,9 +310,9 @@ pub(crate) static ROW: Backend = Backend {
     supported: has_fma,
     bits_match: true,
     f32: Kernel {
-        lanes: F32,
+        lanes: LANES,
         mr: 4,
-        nr: 2 * F32,
+        nr: 2 * LANES,
         tiles: &[
             tile::tiles2::<Portable<true>, f32, 1>(),
             tile::tiles2::<Portable<true>, f32, 2>(),
@@ -439,9 +324,9 @@ pub(crate) static ROW: Backend = Backend {
         gemv: gemv::<Portable<true>, f32>,
     },
     f64: Kernel {
-        lanes: F64,
+        lanes: LANES,
         mr: 4,
-        nr: 2 * F64,
+        nr: 2 * LANES,
         tiles: &[
             tile::tiles2::<Portable<true>, f64, 1>(),
             tile::tiles2::<Portable<true>, f64, 2>(),
@@ -461,9 +346,9 @@ pub(crate) static PLAIN: Backend = Backend {
     supported: || true,
     bits_match: false,
     f32: Kernel {
-        lanes: F32,
+        lanes: LANES,
         mr: 4,
-        nr: 2 * F32,
+        nr: 2 * LANES,
         tiles: &[
             tile::tiles2::<Portable<false>, f32, 1>(),
             tile::tiles2::<Portable<false>, f32, 2>(),
@@ -475,9 +360,9 @@ pub(crate) static PLAIN: Backend = Backend {
         gemv: gemv::<Portable<false>, f32>,
     },
     f64: Kernel {
-        lanes: F64,
+        lanes: LANES,
         mr: 4,
-        nr: 2 * F64,
+        nr: 2 * LANES,
         tiles: &[
             tile::tiles2::<Portable<false>, f64, 1>(),
             tile::tiles2::<Portable<false>, f64, 2>(),

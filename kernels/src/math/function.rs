@@ -213,7 +213,7 @@ impl Function {
 ///
 /// # Safety
 /// The row that `S` belongs to is supported by this CPU; the elements of `x` are readable, those of `y` writable.
-pub(super) unsafe fn map<S: SimdF32>(f: Function, x: *const f32, y: *mut f32, len: usize) {
+pub(crate) unsafe fn map<S: SimdF32>(f: Function, x: *const f32, y: *mut f32, len: usize) {
     struct Map<S>(S, *const f32, *mut f32, usize);
     impl<S: SimdF32> Visitor for Map<S> {
         fn visit<F: Unary>(self, f: F) {

@@ -19,9 +19,8 @@ mod softplus;
 mod tanh;
 mod update;
 
-pub(crate) use function::Visitor;
+pub(crate) use function::map;
 pub use function::{Activation, Function, Saved};
-pub(crate) use slices::Unary;
 pub use update::Adam;
 
 use crate::backend::Backend;
