@@ -1,6 +1,6 @@
 //! The functions by name: what calls name, and the one place that leads from a name to its code.
 
-use super::slices::{self, Activate, Unary};
+use super::slices::{self, Activate, Backward, Unary};
 use super::{erf, exp, expm1, gelu, ln, relu, sigmoid, silu, softplus, tanh};
 use crate::simd::SimdF32;
 
@@ -219,7 +219,7 @@ pub(crate) unsafe fn map<S: SimdF32>(f: Function, x: *const f32, y: *mut f32, le
         fn visit<F: Unary>(self, f: F) {
             let Self(_, x, y, len) = self;
             // SAFETY: the promise of the caller of `map`.
-            unsafe { slices::unary::<S, F>(&f, x, y, len) }
+            unsafe { slices::each::<S, F, 1, 1>(&f, [x], [y], len) }
         }
     }
     // SAFETY: the caller's promise.
@@ -235,8 +235,9 @@ pub(super) unsafe fn backward<S: SimdF32>(f: Activation, saved: &[f32], dy: &mut
     impl<S: SimdF32> ActivationVisitor for Back<'_, S> {
         fn visit_activation<F: Activate>(self, f: F) {
             let Self(_, saved, dy) = self;
+            let (x, y) = ([saved.as_ptr(), dy.as_ptr()], [dy.as_mut_ptr()]);
             // SAFETY: the promise of the caller of `backward`.
-            unsafe { slices::backward::<S, F>(&f, saved, dy) }
+            unsafe { slices::each::<S, Backward<F>, 2, 1>(&Backward(f), x, y, saved.len()) }
         }
     }
     // SAFETY: the caller's promise.

@@ -265,7 +265,8 @@ unsafe fn normalise<S: SimdF32>(s: S, rows: Rows, first: usize, finish: &mut imp
     unsafe {
         if cols <= GROUP {
             const BLOCK: usize = 4;
-            let blocked = rows.rows - rows.rows % BLOCK;
+            // Not with short vectors: a block would be much code and slow.
+            let blocked = if Group::<S>::USED <= 2 { rows.rows - rows.rows % BLOCK } else { 0 };
             if blocked > 0 {
                 // A block is read before the last one is written: a load that overlaps a recent masked store, if only
                 // outside of the mask, waits until that is in the cache.

@@ -1,11 +1,24 @@
-//! Runs a function along memory: whole vectors, then one masked one.
+//! Runs an operation along memory: whole vectors, and a masked one at each end.
 
-use crate::simd::SimdF32;
+use crate::simd::{GROUP, SimdF32};
+
+/// An operation that takes an element of each of `IN` slices and gives one for each of `OUT` slices.
+pub(super) trait Elementwise<const IN: usize, const OUT: usize> {
+    /// The operation, lane by lane.
+    fn apply<S: SimdF32>(&self, s: S, x: [S::V; IN]) -> [S::V; OUT];
+}
 
 /// A function of one float.
 pub(crate) trait Unary {
     /// The function, lane by lane.
     fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V;
+}
+
+impl<F: Unary> Elementwise<1, 1> for F {
+    #[inline(always)]
+    fn apply<S: SimdF32>(&self, s: S, [x]: [S::V; 1]) -> [S::V; 1] {
+        [self.eval(s, x)]
+    }
 }
 
 /// A function that layers of a network apply, with its derivative.
@@ -19,99 +32,85 @@ pub(crate) trait Activate: Unary {
     }
 }
 
-/// Applies `f` to `len` elements of `x`; the results go to `y`, which may be `x`.
+/// The gradient through an activation: from what was saved of the forward pass, and the gradient of the output.
+pub(super) struct Backward<F>(pub F);
+
+impl<F: Activate> Elementwise<2, 1> for Backward<F> {
+    #[inline(always)]
+    fn apply<S: SimdF32>(&self, s: S, [saved, dy]: [S::V; 2]) -> [S::V; 1] {
+        [self.0.backward(s, saved, dy)]
+    }
+}
+
+/// Applies `f` to `len` elements of each of `x`; the results go to `y`, which may be among `x`.
+///
+/// The operation stands in the code once, in a loop over whole vectors; the ends of the slices come to it through a buffer.
+/// With a copy for each case, the library would take twice as long to compile.
 ///
 /// # Safety
 /// The row that `S` belongs to is supported by this CPU; the elements of `x` are readable, those of `y` writable.
-pub(super) unsafe fn unary<S: SimdF32, F: Unary>(f: &F, x: *const f32, y: *mut f32, len: usize) {
+pub(super) unsafe fn each<S: SimdF32, F: Elementwise<IN, OUT>, const IN: usize, const OUT: usize>(
+    f: &F,
+    x: [*const f32; IN],
+    y: [*mut f32; OUT],
+    len: usize,
+) {
     // SAFETY: the caller's promise.
     let s = unsafe { S::assume() };
     s.run(
         #[inline(always)]
         || {
-            aligned_vectors(
-                s,
-                y,
-                len,
-                #[inline(always)]
-                |i, mask| {
-                    // SAFETY: `vectors` gives places in the slices.
-                    unsafe {
-                        let (x, y) = (x.add(i), y.add(i));
-                        match mask {
-                            None => s.store(y, f.eval(s, s.load(x))),
-                            Some(mask) => s.store_masked(y, mask, f.eval(s, s.load_masked(x, mask))),
-                        }
+            let (mut inputs, mut outputs) = ([[0.0; GROUP]; IN], [[0.0; GROUP]; OUT]);
+            let mut i = 0;
+            // Elements that are less than a vector, and come next.
+            let mut rest = if len < S::LANES { len } else { ahead::<S>(y[0], len) };
+            while i < len {
+                let mask = s.first(rest);
+                let (mut from, mut to) = (x, y);
+                for (from, input) in from.iter_mut().zip(&mut inputs) {
+                    *from = from.wrapping_add(i);
+                    if rest > 0 {
+                        // SAFETY: `rest` elements from i on, below len; a vector has at most GROUP lanes.
+                        unsafe { s.store(input.as_mut_ptr(), s.load_masked(*from, mask)) };
+                        *from = input.as_ptr();
                     }
-                },
-            );
+                }
+                for (to, output) in to.iter_mut().zip(&mut outputs) {
+                    *to = if rest > 0 { output.as_mut_ptr() } else { to.wrapping_add(i) };
+                }
+                let n = if rest > 0 { S::LANES } else { (len - i) / S::LANES * S::LANES };
+                for j in (0..n).step_by(S::LANES) {
+                    let mut v = [s.splat(0.0); IN];
+                    for (v, from) in v.iter_mut().zip(from) {
+                        // SAFETY: a vector of the buffer, or of n elements from i on.
+                        *v = unsafe { s.load(from.wrapping_add(j)) };
+                    }
+                    for (v, to) in f.apply(s, v).into_iter().zip(to) {
+                        // SAFETY: as above.
+                        unsafe { s.store(to.wrapping_add(j), v) };
+                    }
+                }
+                if rest > 0 {
+                    for (y, output) in y.iter().zip(&outputs) {
+                        // SAFETY: `rest` elements from i on, below len.
+                        unsafe { s.store_masked(y.wrapping_add(i), mask, s.load(output.as_ptr())) };
+                    }
+                    (i, rest) = (i + rest, 0);
+                } else {
+                    i += n;
+                    rest = len - i;
+                }
+            }
         },
     );
 }
 
-/// Multiplies the gradient `dy` by the derivative of `f`, from what was saved of the forward pass.
-///
-/// # Safety
-/// The row that `S` belongs to is supported by this CPU; the lengths are equal.
-pub(super) unsafe fn backward<S: SimdF32, F: Activate>(f: &F, saved: &[f32], dy: &mut [f32]) {
-    // SAFETY: the caller's promise.
-    let s = unsafe { S::assume() };
-    let (x, dy, len) = (saved.as_ptr(), dy.as_mut_ptr(), saved.len());
-    s.run(
-        #[inline(always)]
-        || {
-            aligned_vectors(
-                s,
-                dy,
-                len,
-                #[inline(always)]
-                |i, mask| {
-                    // SAFETY: `vectors` gives places in both slices.
-                    unsafe {
-                        let (x, dy) = (x.add(i), dy.add(i));
-                        match mask {
-                            None => s.store(dy, f.backward(s, s.load(x), s.load(dy))),
-                            Some(mask) => {
-                                let (x, d) = (s.load_masked(x, mask), s.load_masked(dy, mask));
-                                s.store_masked(dy, mask, f.backward(s, x, d));
-                            }
-                        }
-                    }
-                },
-            );
-        },
-    );
-}
-
-/// Calls `f` for the start of each whole vector of `0..len`, and with a mask for the rest.
+/// How many elements come before an aligned address, where it pays to start there: a vector across two cache lines takes
+/// twice as long, but masked stores delay loads beside them.
 #[inline(always)]
-pub(super) fn vectors<S: SimdF32>(s: S, len: usize, f: impl Fn(usize, Option<S::Mask>)) {
-    vectors_from(s, 0, len, f);
-}
-
-/// The same for the elements at `p`, with a first vector that reaches up to an aligned address, where this pays: a vector
-/// across two cache lines takes twice as long.
-#[inline(always)]
-fn aligned_vectors<S: SimdF32>(s: S, p: *const f32, len: usize, f: impl Fn(usize, Option<S::Mask>)) {
+fn ahead<S: SimdF32>(p: *const f32, len: usize) -> usize {
     let ahead = p.align_offset(S::LANES * size_of::<f32>());
-    // Masked stores delay loads beside them; that is worth it for many vectors only.
-    let long = 64 * S::LANES;
-    if len < long || ahead == 0 || ahead >= S::LANES {
-        return vectors_from(s, 0, len, f);
-    }
-    f(0, Some(s.first(ahead)));
-    vectors_from(s, ahead, len, f);
-}
-
-#[inline(always)]
-fn vectors_from<S: SimdF32>(s: S, start: usize, len: usize, f: impl Fn(usize, Option<S::Mask>)) {
-    let whole = len - (len - start) % S::LANES;
-    for i in (start..whole).step_by(S::LANES) {
-        f(i, None);
-    }
-    if whole < len {
-        f(whole, Some(s.first(len - whole)));
-    }
+    if len >= 64 * S::LANES && ahead < S::LANES { ahead } else { 0 }
 }
 
 /// `out[i] = bytes[i] * scale`.
@@ -127,15 +126,10 @@ pub(super) unsafe fn scale_bytes<S: SimdF32>(bytes: &[u8], scale: f32, out: &mut
         #[inline(always)]
         || {
             let scale = s.splat(scale);
-            vectors(
-                s,
-                whole,
-                #[inline(always)]
-                |i, _| {
-                    // SAFETY: whole vectors of both slices.
-                    unsafe { s.store(to.add(i), s.mul(s.load_bytes(from.add(i)), scale)) }
-                },
-            );
+            for i in (0..whole).step_by(S::LANES) {
+                // SAFETY: whole vectors of both slices.
+                unsafe { s.store(to.add(i), s.mul(s.load_bytes(from.add(i)), scale)) }
+            }
         },
     );
     for (to, from) in out[whole..].iter_mut().zip(&bytes[whole..]) {

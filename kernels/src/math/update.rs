@@ -1,6 +1,6 @@
 //! Parameter updates: one fused pass over parameters, gradients and moments.
 
-use super::slices;
+use super::slices::{self, Elementwise};
 use crate::simd::SimdF32;
 
 /// One step of Adam (Kingma and Ba 2015, the form of the end of section 2, as Keras has it):
@@ -51,36 +51,18 @@ impl Adam {
 /// Moments below this size become 0.
 const FLUSH: f32 = f32::from_bits((127 - 100) << 23);
 
-/// An [`Adam`] in vectors.
-struct Step<V> {
-    rest1: V,
-    rest2: V,
-    rate: V,
-    epsilon: V,
-}
-
-impl<V: Copy> Step<V> {
-    #[inline(always)]
-    fn new<S: SimdF32<V = V>>(s: S, step: &Adam) -> Self {
-        Self {
-            rest1: s.splat(1.0 - step.beta1),
-            rest2: s.splat(1.0 - step.beta2),
-            rate: s.splat(step.rate),
-            epsilon: s.splat(step.epsilon),
-        }
-    }
-
+impl Elementwise<4, 3> for Adam {
     /// The new parameter and moments from the gradient, the parameter and the moments.
     #[inline(always)]
-    fn update<S: SimdF32<V = V>>(&self, s: S, g: V, p: V, m: V, v: V) -> (V, V, V) {
+    fn apply<S: SimdF32>(&self, s: S, [g, p, m, v]: [S::V; 4]) -> [S::V; 3] {
         let (zero, flush) = (s.splat(0.0), s.splat(FLUSH));
-        let m = s.fma(s.sub(g, m), self.rest1, m);
-        let v = s.fma(s.sub(s.mul(g, g), v), self.rest2, v);
+        let m = s.fma(s.sub(g, m), s.splat(1.0 - self.beta1), m);
+        let v = s.fma(s.sub(s.mul(g, g), v), s.splat(1.0 - self.beta2), v);
         // A NaN is not below, and stays.
         let m = s.select(s.lt(s.max(m, s.sub(zero, m)), flush), zero, m);
         let v = s.select(s.lt(v, flush), zero, v);
-        let p = s.sub(p, s.div(s.mul(self.rate, m), s.add(s.sqrt(v), self.epsilon)));
-        (p, m, v)
+        let p = s.sub(p, s.div(s.mul(s.splat(self.rate), m), s.add(s.sqrt(v), s.splat(self.epsilon))));
+        [p, m, v]
     }
 }
 
@@ -95,43 +77,10 @@ pub(super) unsafe fn adam<S: SimdF32>(
     m: &mut [f32],
     v: &mut [f32],
 ) {
+    let (p, m, v) = (parameters.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
+    let x = [gradients.as_ptr(), p.cast_const(), m.cast_const(), v.cast_const()];
     // SAFETY: the caller's promise.
-    let s = unsafe { S::assume() };
-    let len = parameters.len();
-    let (g, p, m, v) = (gradients.as_ptr(), parameters.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
-    s.run(
-        #[inline(always)]
-        || {
-            let step = Step::new(s, step);
-            slices::vectors(
-                s,
-                len,
-                #[inline(always)]
-                |i, mask| {
-                    // SAFETY: `vectors` gives places in all four slices.
-                    unsafe {
-                        let (g, pi, mi, vi) = (g.add(i), p.add(i), m.add(i), v.add(i));
-                        match mask {
-                            None => {
-                                let (p, m, v) = step.update(s, s.load(g), s.load(pi), s.load(mi), s.load(vi));
-                                s.store(pi, p);
-                                s.store(mi, m);
-                                s.store(vi, v);
-                            }
-                            Some(k) => {
-                                let (g, p) = (s.load_masked(g, k), s.load_masked(pi, k));
-                                let (m, v) = (s.load_masked(mi, k), s.load_masked(vi, k));
-                                let (p, m, v) = step.update(s, g, p, m, v);
-                                s.store_masked(pi, k, p);
-                                s.store_masked(mi, k, m);
-                                s.store_masked(vi, k, v);
-                            }
-                        }
-                    }
-                },
-            );
-        },
-    );
+    unsafe { slices::each::<S, Adam, 4, 3>(step, x, [p, m, v], gradients.len()) }
 }
 
 #[cfg(test)]
