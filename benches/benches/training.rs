@@ -4,7 +4,7 @@
 
 use benches::numbers;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nn::{Dataset, Engine, Kernels, LoopOrder, Mlp, Naive, TrainConfig, Trainer};
+use nn::{Dataset, Engine, Kernels, LoopOrder, Mlp, Naive, Recipe, Trainer};
 
 /// Samples in what is timed: some steps, so that what happens once per call does not show.
 const SAMPLES: usize = 32 * 20;
@@ -20,8 +20,8 @@ fn bench(c: &mut Criterion, name: &str, engine: &dyn Engine) {
     let labels = (0..SAMPLES as u32).map(|i| i % 10).collect();
     let data = Dataset::new(images, labels, 28, 28).expect("as many labels as images");
     let model = Mlp::new(&[784, 128, 10], 0).expect("sizes above 0");
-    let config = TrainConfig { epochs: 1, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(model, config, engine).expect("settings in range");
+    let recipe = Recipe { epochs: 1, ..Recipe::default() };
+    let mut trainer = Trainer::new(model, recipe, engine).expect("settings in range");
     let mut group = c.benchmark_group("training");
     group.throughput(Throughput::Elements(SAMPLES as u64));
     group.sample_size(20);

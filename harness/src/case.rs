@@ -199,7 +199,7 @@ impl<T: Number> Product<T> {
             if b_transposed {
                 transpose(&self.b, k, &mut b);
             }
-            product(m, k, n, &a, &b, c);
+            product(m, k, n, &a, (k, 1), &b, c);
             Ok(())
         })
     }

@@ -5,8 +5,8 @@ use rand::distr::uniform::SampleUniform;
 use std::fmt;
 use std::ops::Range;
 
-/// A naive loop: m, k, n, A, B, C, dense and row-major.
-pub type NaiveProduct<T> = fn(usize, usize, usize, &[T], &[T], &mut [T]);
+/// A naive loop: m, k, n, A and its strides, B, C.
+pub type NaiveProduct<T> = fn(usize, usize, usize, &[T], (usize, usize), &[T], &mut [T]);
 
 /// What a case needs of its numbers.
 pub trait Number: kernels::Element + peers::Scalar + SampleUniform + Into<f64> + fmt::LowerExp {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::measure::{self, Samples};
 use kernels::{Par, Team};
 use nn::{
-    BatchEnd, Dataset, Engine, EpochEnd, Kernels, LoopOrder, Metrics, Mlp, Mnist, Naive, Observer, TrainConfig, Trainer,
+    BatchEnd, Dataset, Engine, EpochEnd, Kernels, LoopOrder, Metrics, Mlp, Mnist, Naive, Observer, Recipe, Trainer,
 };
 use sha2::{Digest, Sha256};
 use std::io;
@@ -166,19 +166,19 @@ pub fn equal_steps(
     runners: &[Runner],
     model: &Mlp,
     data: &Mnist,
-    config: TrainConfig,
+    recipe: Recipe,
     steps: Steps,
     console: &Console,
 ) -> Result<Vec<Outcome>> {
-    let config = TrainConfig { epochs: 1, ..config };
-    let portions = portions(&data.train, steps.per_round * config.batch, steps.rounds)?;
+    let recipe = Recipe { epochs: 1, ..recipe };
+    let portions = portions(&data.train, steps.per_round * recipe.batch, steps.rounds)?;
     let engines: Vec<_> = runners.iter().map(Runner::engine).collect();
     let mut trainers = engines
         .iter()
-        .map(|engine| Trainer::new(model.clone(), config, engine.as_ref()))
+        .map(|engine| Trainer::new(model.clone(), recipe.clone(), engine.as_ref()))
         .collect::<nn::Result<Vec<_>>>()?;
     let samples = measure::rounds(
-        config.seed,
+        recipe.seed,
         runners.len(),
         |done| done < portions.len(),
         |round, who| {

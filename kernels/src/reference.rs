@@ -4,16 +4,17 @@ use crate::math::{Activation, Function};
 use crate::view::MatRef;
 use crate::{CHUNK, Element};
 
-/// C = A B for dense row-major A (m x k), B (k x n), C (m x n), as a textbook has it: a dot product an element.
+/// C = A B for dense row-major B (k x n) and C (m x n), as a textbook has it: a dot product an element. A (m x k) has a
+/// row and a column stride: `(k, 1)` when it is row-major too, `(1, m)` when it lies transposed.
 ///
 /// # Panics
 /// When a slice is shorter than its matrix.
-pub fn gemm_ijk(m: usize, k: usize, n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
+pub fn gemm_ijk(m: usize, k: usize, n: usize, a: &[f32], (row, col): (usize, usize), b: &[f32], c: &mut [f32]) {
     for i in 0..m {
         for j in 0..n {
             let mut sum = 0.0;
             for p in 0..k {
-                sum += a[i * k + p] * b[p * n + j];
+                sum += a[i * row + p * col] * b[p * n + j];
             }
             c[i * n + j] = sum;
         }
@@ -24,13 +25,13 @@ pub fn gemm_ijk(m: usize, k: usize, n: usize, a: &[f32], b: &[f32], c: &mut [f32
 ///
 /// # Panics
 /// When a slice is shorter than its matrix.
-pub fn gemm_ikj(m: usize, k: usize, n: usize, a: &[f32], b: &[f32], c: &mut [f32]) {
+pub fn gemm_ikj(m: usize, k: usize, n: usize, a: &[f32], (row, col): (usize, usize), b: &[f32], c: &mut [f32]) {
     c[..m * n].fill(0.0);
     for i in 0..m {
-        let row = &mut c[i * n..][..n];
+        let c = &mut c[i * n..][..n];
         for p in 0..k {
-            let x = a[i * k + p];
-            for (c, b) in row.iter_mut().zip(&b[p * n..][..n]) {
+            let x = a[i * row + p * col];
+            for (c, b) in c.iter_mut().zip(&b[p * n..][..n]) {
                 *c += x * b;
             }
         }

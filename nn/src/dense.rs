@@ -1,8 +1,9 @@
 //! One fully connected layer.
 
-use crate::engine::{Activation, Engine, Shape};
+use crate::engine::{Engine, Shape};
 use crate::error::Result;
 use crate::rng::Rng;
+use kernels::{Activation, Saved};
 use serde::{Deserialize, Serialize};
 
 /// A dense layer: `y = f(x·w + b)`. Its parameters are one slice: the weights (inputs x outputs, row-major), then the
@@ -14,9 +15,29 @@ pub struct Dense {
     /// Columns of `y`.
     pub outputs: usize,
     /// The function `f`.
+    #[serde(with = "Named")]
     pub activation: Activation,
     /// Share of the elements of `y` that are dropped in training, each time others; see [`Self::new`].
     pub dropout: f32,
+}
+
+/// The activations as a file names them.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Activation")]
+#[non_exhaustive]
+enum Named {
+    Identity,
+    Relu,
+    LeakyRelu { alpha: f32 },
+    Elu { alpha: f32 },
+    Tanh,
+    Sigmoid,
+    Gelu,
+    GeluTanh,
+    Silu,
+    Softplus,
+    Mish,
+    HardSwish,
 }
 
 /// Where the weights of a layer start: Glorot and Bengio 2010, equation 16 (the default of Keras), He et al. 2015,
@@ -92,7 +113,7 @@ impl Dense {
 
     /// How many columns of `z = x·w + b` are kept for the backward pass: none where `y` serves.
     pub(crate) fn kept(&self) -> usize {
-        if self.activation.needs_input() { self.outputs } else { 0 }
+        if self.activation.saved() == Saved::Input { self.outputs } else { 0 }
     }
 
     /// `y = f(z)`, where `z = x·w + b` is kept if there is room for it.
@@ -117,7 +138,7 @@ impl Dense {
     pub(crate) fn backward_activation(&self, engine: &dyn Engine, z: &[f32], y: &[f32], dy: &mut [f32]) -> Result<()> {
         match self.activation {
             Activation::Identity => Ok(()),
-            f => engine.activation_gradient(f, if f.needs_input() { z } else { y }, dy),
+            f => engine.activation_gradient(f, if f.saved() == Saved::Input { z } else { y }, dy),
         }
     }
 

@@ -4,13 +4,13 @@
 //! threads. A training step allocates nothing. Nothing is printed: what happens is told to an [`Observer`].
 //!
 //! ```
-//! use nn::{Kernels, Mlp, Mnist, TrainConfig, Trainer};
+//! use nn::{Kernels, Mlp, Mnist, Recipe, Trainer};
 //!
 //! let mnist = Mnist::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../data/mnist"))?;
 //! let engine = Kernels::active()?;
 //! let model = Mlp::new(&[784, 32, 10], 0)?;
-//! let config = TrainConfig { epochs: 3, ..TrainConfig::default() };
-//! let mut trainer = Trainer::new(model, config, &engine)?;
+//! let recipe = Recipe { epochs: 3, ..Recipe::default() };
+//! let mut trainer = Trainer::new(model, recipe, &engine)?;
 //! trainer.fit(&mnist.train.head(2000), &mut ())?;
 //! let test = trainer.model().evaluate(&engine, &mnist.test)?;
 //! assert!(test.accuracy > 0.8);
@@ -60,15 +60,16 @@ mod schedule;
 mod store;
 mod train;
 
+pub use ::kernels::Activation;
 pub use data::{Cleaner, Column, CsvFormat, Dataset, Fold, Missing, Mnist, Repairs, Scaler, Scaling, Table, Targets};
 pub use dense::{Dense, Initialiser};
-pub use engine::{Activation, Engine, Kernels, LoopOrder, Naive};
+pub use engine::{Engine, Kernels, LoopOrder, Naive};
 pub use error::{Error, Result};
 pub use loss::{Loss, Penalty};
 pub use metrics::Metrics;
 pub use mlp::Mlp;
 pub use optim::{Adagrad, Adam, AdamW, Optimiser, RmsProp, Sgd};
 pub use predictor::{Predictor, Ranked, Samples};
-pub use recipe::{Clip, EarlyStopping, Recipe, TrainConfig};
+pub use recipe::{Clip, EarlyStopping, Recipe};
 pub use schedule::Schedule;
 pub use train::{BatchEnd, EpochEnd, Observer, Trainer};

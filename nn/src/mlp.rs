@@ -2,12 +2,13 @@
 
 use crate::data::{Dataset, Scaler};
 use crate::dense::{Dense, Initialiser};
-use crate::engine::{Activation, Engine};
+use crate::engine::Engine;
 use crate::error::{Error, Result, setting};
 use crate::loss::{Loss, Wanted};
 use crate::metrics::{Metrics, Tally, argmax};
 use crate::rng::{self, Noise, Rng};
 use crate::store::{Store, first, first_mut, last, last_mut};
+use kernels::Activation;
 use std::iter::zip;
 use std::ops::Range;
 

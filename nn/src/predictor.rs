@@ -139,7 +139,7 @@ impl Predictor {
             outputs: layer.outputs,
             weights: next(),
             bias: next(),
-            activation: layer.activation.into(),
+            activation: layer.activation,
         };
         let layers: Vec<Layer> = model.layers().iter().map(layer).collect();
         let width = layers[1..].iter().map(|layer| layer.inputs).max().unwrap_or(0);

@@ -8,33 +8,8 @@ use crate::schedule::Schedule;
 use serde::{Deserialize, Serialize};
 use std::iter::zip;
 
-/// How to train the reference program: a [`Recipe`] with everything else left as it is by default. The default is 5
-/// epochs, batches of 32, Adam, seed 0.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TrainConfig {
-    /// How many times to go through the data.
-    pub epochs: usize,
-    /// Samples in a step; the last step of an epoch takes what is left.
-    pub batch: usize,
-    /// Decides the order of the samples.
-    pub seed: u64,
-    /// The optimiser.
-    pub adam: Adam,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self { epochs: 5, batch: 32, seed: 0, adam: Adam::default() }
-    }
-}
-
-impl From<TrainConfig> for Recipe {
-    fn from(TrainConfig { epochs, batch, seed, adam }: TrainConfig) -> Self {
-        Self { epochs, batch, seed, optimiser: adam.into(), ..Self::default() }
-    }
-}
-
-/// How to train. The model, the data and this decide every bit of the result; a checkpoint holds it.
+/// How to train. The model, the data and this decide every bit of the result; a checkpoint holds it. The default is the
+/// reference program: 5 epochs, batches of 32, cross-entropy, Adam, seed 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// How many times to go through the data.

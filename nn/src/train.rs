@@ -117,8 +117,7 @@ impl<'e> Trainer<'e> {
     ///
     /// # Errors
     /// When a setting is out of range.
-    pub fn new(model: Mlp, recipe: impl Into<Recipe>, engine: &'e dyn Engine) -> Result<Self> {
-        let recipe = recipe.into();
+    pub fn new(model: Mlp, recipe: Recipe, engine: &'e dyn Engine) -> Result<Self> {
         recipe.check(&model)?;
         let count = model.parameter_count();
         Ok(Self {

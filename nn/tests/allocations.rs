@@ -3,7 +3,7 @@
 use kernels::{Backend, Serial, Team};
 use nn::{
     Activation, AdamW, BatchEnd, Clip, Dataset, Dense, Engine, Initialiser, Kernels, LoopOrder, Loss, Mlp, Naive,
-    Observer, Penalty, Predictor, Ranked, Recipe, Result, Schedule, Targets, TrainConfig, Trainer,
+    Observer, Penalty, Predictor, Ranked, Recipe, Result, Schedule, Targets, Trainer,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
@@ -94,8 +94,8 @@ fn a_checkpoint_reserves_nothing() {
 fn a_step_allocates_nothing(name: &str, engine: &dyn Engine, late: usize) -> Result<()> {
     let pixels = (0..620 * 784).map(|i| (i % 251) as u8).collect();
     let data = Dataset::new(pixels, (0..620).map(|i| i % 10).collect(), 28, 28)?;
-    let config = TrainConfig { epochs: 2, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(Mlp::new(&[784, 128, 64, 10], 0)?, config, engine)?;
+    let recipe = Recipe { epochs: 2, ..Recipe::default() };
+    let mut trainer = Trainer::new(Mlp::new(&[784, 128, 64, 10], 0)?, recipe, engine)?;
     let mut seen = AtEachStep(Vec::with_capacity(40));
     trainer.fit(&data, &mut seen)?;
     assert_eq!(seen.0.len(), 40);

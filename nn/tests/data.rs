@@ -1,7 +1,7 @@
 //! The data files in the repository, and files that are damaged in every way that can be told.
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use nn::{Dataset, Error, Kernels, Mlp, Mnist, Result, TrainConfig, Trainer};
+use nn::{Dataset, Error, Kernels, Mlp, Mnist, Recipe, Result, Trainer};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -193,7 +193,7 @@ fn data_that_do_not_fit_the_model_are_errors_with_numbers() -> Result<()> {
     let check = |sizes: &[usize], data: &Dataset, expected: &str, labels_matter: bool| -> Result<()> {
         let model = Mlp::new(sizes, 0)?;
         let mut errors = vec![model.evaluate(&engine, data).map(|_| ()).unwrap_err()];
-        let mut trainer = Trainer::new(model.clone(), TrainConfig::default(), &engine)?;
+        let mut trainer = Trainer::new(model.clone(), Recipe::default(), &engine)?;
         errors.push(trainer.fit(data, &mut ()).map(|_| ()).unwrap_err());
         if labels_matter {
             assert_eq!(model.predict(&engine, data)?.len(), data.len());
@@ -213,7 +213,7 @@ fn data_that_do_not_fit_the_model_are_errors_with_numbers() -> Result<()> {
     let empty = Files::new(&idx(&[0, 2, 3], &[]), &idx(&[0], &[])).load()?;
     assert!(matches!(Mlp::new(&[6, 2], 0)?.evaluate(&engine, &empty), Err(Error::Empty { .. })));
     assert!(Mlp::new(&[6, 2], 0)?.predict(&engine, &empty)?.is_empty());
-    let mut trainer = Trainer::new(Mlp::new(&[6, 2], 0)?, TrainConfig::default(), &engine)?;
+    let mut trainer = Trainer::new(Mlp::new(&[6, 2], 0)?, Recipe::default(), &engine)?;
     assert!(matches!(trainer.fit(&empty, &mut ()), Err(Error::Empty { .. })));
 
     let error = Dataset::new(vec![0; 11], vec![0, 1], 2, 3).unwrap_err().to_string();

@@ -2,8 +2,8 @@
 
 use kernels::{Backend, Serial, Team};
 use nn::{
-    Activation, BatchEnd, Dataset, Engine, EpochEnd, Kernels, LoopOrder, Metrics, Mlp, Naive, Observer, Result,
-    TrainConfig, Trainer,
+    Activation, Adam, BatchEnd, Dataset, Engine, EpochEnd, Kernels, LoopOrder, Metrics, Mlp, Naive, Observer, Recipe,
+    Result, Trainer,
 };
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -21,8 +21,8 @@ fn mnist() -> &'static Dataset {
 
 /// Trains on the first `samples`, from the same seed for weights and order.
 fn train(engine: &dyn Engine, sizes: &[usize], samples: usize, epochs: usize, seed: u64) -> Result<Mlp> {
-    let config = TrainConfig { epochs, seed, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(Mlp::new(sizes, seed)?, config, engine)?;
+    let recipe = Recipe { epochs, seed, ..Recipe::default() };
+    let mut trainer = Trainer::new(Mlp::new(sizes, seed)?, recipe, engine)?;
     trainer.fit(&mnist().head(samples), &mut ())?;
     Ok(trainer.into_model())
 }
@@ -37,8 +37,8 @@ fn same_seed_same_bits() -> Result<()> {
     // 300 samples: the last batch of 32 has 12.
     for (batch, hidden) in [(32, 128), (300, 256)] {
         let run = |engine: &dyn Engine, seed| -> Result<Vec<u32>> {
-            let config = TrainConfig { epochs: 2, batch, seed, ..TrainConfig::default() };
-            let mut trainer = Trainer::new(Mlp::new(&[784, hidden, 40, 10], seed)?, config, engine)?;
+            let recipe = Recipe { epochs: 2, batch, seed, ..Recipe::default() };
+            let mut trainer = Trainer::new(Mlp::new(&[784, hidden, 40, 10], seed)?, recipe, engine)?;
             trainer.fit(&mnist().head(300), &mut ())?;
             Ok(bits(trainer.model()))
         };
@@ -152,8 +152,8 @@ impl Observer for Log {
 
 fn observe(log: &mut Log, samples: usize) -> Result<(Vec<EpochEnd>, u64)> {
     let engine = Kernels::active()?;
-    let config = TrainConfig { epochs: 3, batch: 4, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(Mlp::new(&[784, 8, 10], 0)?, config, &engine)?;
+    let recipe = Recipe { epochs: 3, batch: 4, ..Recipe::default() };
+    let mut trainer = Trainer::new(Mlp::new(&[784, 8, 10], 0)?, recipe, &engine)?;
     Ok((trainer.fit(&mnist().head(samples), log)?, trainer.steps()))
 }
 
@@ -185,9 +185,9 @@ fn an_epoch_sees_every_sample_once_in_a_new_order() -> Result<()> {
     let data = mnist().head(101);
     let mut log = Log::default();
     for seed in 0..2 {
-        let mut config = TrainConfig { epochs: 2, batch: 8, seed, ..TrainConfig::default() };
-        config.adam.learning_rate = 0.0;
-        let mut trainer = Trainer::new(Mlp::new(&[784, 8, 10], 0)?, config, &engine)?;
+        let optimiser = Adam { learning_rate: 0.0, ..Adam::default() }.into();
+        let recipe = Recipe { epochs: 2, batch: 8, seed, optimiser, ..Recipe::default() };
+        let mut trainer = Trainer::new(Mlp::new(&[784, 8, 10], 0)?, recipe, &engine)?;
         let expected = trainer.model().evaluate(&engine, &data)?;
         for _ in 0..2 {
             for EpochEnd { metrics, .. } in trainer.fit(&data, &mut log)? {
@@ -221,8 +221,8 @@ fn fit_goes_on_where_it_left_off() -> Result<()> {
     let engine = Kernels::active()?;
     let data = mnist().head(50);
     let new = |epochs| {
-        let config = TrainConfig { epochs, ..TrainConfig::default() };
-        Trainer::new(Mlp::new(&[784, 8, 10], 0)?, config, &engine)
+        let recipe = Recipe { epochs, ..Recipe::default() };
+        Trainer::new(Mlp::new(&[784, 8, 10], 0)?, recipe, &engine)
     };
     let (mut once, mut thrice) = (new(3)?, new(1)?);
     once.fit(&data, &mut ())?;

@@ -10,7 +10,7 @@ use crate::report::{NONE, Table, counted, percent, short, thousands};
 use crate::training::{self, Outcome, Runner, Steps};
 use crate::{files, machine, peak};
 use kernels::Backend;
-use nn::{Mnist, TrainConfig, Trainer};
+use nn::{Mnist, Recipe, Trainer};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -197,8 +197,8 @@ impl Session<'_> {
 
     /// A few equal steps for all, then the whole training with the kernels.
     fn training(&mut self, active: &'static Backend, data: &Mnist) -> Result<()> {
-        let config = TrainConfig { epochs: self.effort.epochs, ..TrainConfig::default() };
-        let model = training::model_for(data, &[128], config.batch, config.seed)?;
+        let recipe = Recipe { epochs: self.effort.epochs, ..Recipe::default() };
+        let model = training::model_for(data, &[128], recipe.batch, recipe.seed)?;
         let steps = self.effort.steps;
         let mut runners: Vec<Runner> = Contender::for_gemm().into_iter().map(|who| Runner::new(who, 1)).collect();
         runners.push(Runner::new(Contender::Row(active), machine::cores().max(2)));
@@ -208,21 +208,21 @@ impl Session<'_> {
              First {} steps each, in {} turns: all of the training would take naive loops too long.",
             model.inputs(),
             model.classes(),
-            config.batch,
-            config.seed,
+            recipe.batch,
+            recipe.seed,
             steps.rounds * steps.per_round,
             steps.rounds,
         ))?;
         self.console.begin(((steps.rounds + 1) * runners.len()) as u64);
         self.console.status("training");
-        let outcomes = training::equal_steps(&runners, &model, data, config, steps, self.console)?;
+        let outcomes = training::equal_steps(&runners, &model, data, recipe.clone(), steps, self.console)?;
         self.console.end();
         self.equal_steps(&runners, &outcomes)?;
 
         self.console.line(format_args!("\nThe whole training with {}, 1 thread.\n", active.name()))?;
         let runner = Runner::new(Contender::Row(active), 1);
         let engine = runner.engine();
-        let mut trainer = Trainer::new(model, config, engine.as_ref())?;
+        let mut trainer = Trainer::new(model, recipe, engine.as_ref())?;
         let history = training::fit(&mut trainer, &data.train, self.console)?;
         let test = trainer.model().evaluate(engine.as_ref(), &data.test)?;
         self.console.line(format_args!("Test: accuracy: {:.4} - loss: {:.4}", test.accuracy, test.loss))?;

@@ -8,7 +8,7 @@ use crate::training::{self, Runner};
 use crate::{files, machine, report};
 use clap::{ValueEnum, value_parser};
 use kernels::Backend;
-use nn::{Adam, Dataset, Engine, Mlp, Mnist, TrainConfig, Trainer};
+use nn::{Adam, Dataset, Engine, Mlp, Mnist, Recipe, Trainer};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -109,13 +109,14 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     }
     let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
     let hidden: Vec<usize> = args.hidden.iter().map(|&width| width as usize).collect();
-    let config = TrainConfig {
+    let recipe = Recipe {
         epochs: args.epochs as usize,
         batch: args.batch as usize,
         seed: args.seed,
-        adam: Adam { learning_rate: args.lr, ..Adam::default() },
+        optimiser: Adam { learning_rate: args.lr, ..Adam::default() }.into(),
+        ..Recipe::default()
     };
-    let model = training::model_for(&data, &hidden, config.batch, args.seed)?;
+    let model = training::model_for(&data, &hidden, recipe.batch, args.seed)?;
     let outputs = model.layers().iter().map(|layer| layer.outputs);
     let layers: Vec<usize> = [model.inputs()].into_iter().chain(outputs).collect();
     let name = layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
@@ -128,7 +129,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         args.seed,
     ))?;
 
-    let mut trainer = Trainer::new(model, config, engine.as_ref())?;
+    let mut trainer = Trainer::new(model, recipe, engine.as_ref())?;
     let begin = Instant::now();
     let history = training::fit(&mut trainer, &data.train, console)?;
     let total_seconds = begin.elapsed().as_secs_f64();

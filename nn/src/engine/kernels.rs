@@ -1,9 +1,9 @@
 //! The engine that trains: every routine is a call of the crate `kernels`.
 
-use super::{Activation, Engine, Shape};
+use super::{Engine, Shape};
 use crate::error::Result;
 use crate::optim::Adam;
-use ::kernels::{Backend, Gemm, MatMut, MatRef, Par, Serial};
+use ::kernels::{Activation, Backend, Gemm, MatMut, MatRef, Par, Serial};
 
 /// SIMD kernels: the same bits on every backend whose [`Backend::bits_match`] is true, with any number of threads.
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ impl Engine for Kernels<'_> {
     fn dense(&self, shape: Shape, x: &[f32], w: &[f32], b: &[f32], f: Activation, y: &mut [f32]) -> Result<()> {
         let Shape { rows, inputs, outputs } = shape;
         let (x, w) = (MatRef::new(x, rows, inputs)?, MatRef::new(w, inputs, outputs)?);
-        Ok(self.gemm().bias(b).activation(f.into()).run(x, w, MatMut::new(y, rows, outputs)?)?)
+        Ok(self.gemm().bias(b).activation(f).run(x, w, MatMut::new(y, rows, outputs)?)?)
     }
 
     fn weight_gradient(&self, shape: Shape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<()> {
@@ -58,11 +58,11 @@ impl Engine for Kernels<'_> {
     }
 
     fn activate(&self, f: Activation, z: &[f32], y: &mut [f32]) -> Result<()> {
-        Ok(self.backend.map_into(::kernels::Activation::from(f), z, y)?)
+        Ok(self.backend.map_into(f, z, y)?)
     }
 
     fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
-        Ok(self.backend.activation_backward(f.into(), saved, dy)?)
+        Ok(self.backend.activation_backward(f, saved, dy)?)
     }
 
     fn softmax(&self, classes: usize, logits: &mut [f32]) -> Result<()> {

@@ -11,61 +11,7 @@ pub use naive::{LoopOrder, Naive};
 
 use crate::error::Result;
 use crate::optim::Adam;
-use serde::{Deserialize, Serialize};
-
-/// The function that follows a dense layer's affine map; the formulas are those of
-/// [`kernels::Activation`](::kernels::Activation).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Activation {
-    /// `f(z) = z`; the last layer, whose outputs are logits.
-    Identity,
-    /// `f(z) = max(z, 0)`, NaN for NaN.
-    Relu,
-    /// `f(z) = z`, below 0 `alpha z`.
-    LeakyRelu {
-        /// The slope below 0.
-        alpha: f32,
-    },
-    /// `f(z) = z`, below 0 `alpha (exp(z) - 1)`.
-    Elu {
-        /// Minus the limit at -Inf.
-        alpha: f32,
-    },
-    /// `f(z) = tanh z`.
-    Tanh,
-    /// `f(z) = 1 / (1 + exp(-z))`.
-    Sigmoid,
-    /// `f(z) = z (1 + erf(z / √2)) / 2`.
-    Gelu,
-    /// `f(z) = z / (1 + exp(-z))`, also called swish.
-    Silu,
-    /// `f(z) = ln(1 + exp(z))`.
-    Softplus,
-}
-
-impl From<Activation> for ::kernels::Activation {
-    fn from(f: Activation) -> Self {
-        match f {
-            Activation::Identity => Self::Identity,
-            Activation::Relu => Self::Relu,
-            Activation::LeakyRelu { alpha } => Self::LeakyRelu { alpha },
-            Activation::Elu { alpha } => Self::Elu { alpha },
-            Activation::Tanh => Self::Tanh,
-            Activation::Sigmoid => Self::Sigmoid,
-            Activation::Gelu => Self::Gelu,
-            Activation::Silu => Self::Silu,
-            Activation::Softplus => Self::Softplus,
-        }
-    }
-}
-
-impl Activation {
-    /// Whether the gradient is computed from `z`, which must then be kept; otherwise it is from `f(z)`.
-    pub fn needs_input(self) -> bool {
-        ::kernels::Activation::from(self).saved() == ::kernels::Saved::Input
-    }
-}
+use ::kernels::Activation;
 
 /// The three sizes of a dense layer at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +47,8 @@ pub trait Engine {
     /// `y = f(z)`.
     fn activate(&self, f: Activation, z: &[f32], y: &mut [f32]) -> Result<()>;
 
-    /// `dy *= f'(z)` in place; `saved` is `z` where [`Activation::needs_input`], else `f(z)`. For ReLU: 0 where that is
-    /// not above 0.
+    /// `dy *= f'(z)` in place; `saved` is `z` or `f(z)`, as [`Activation::saved`] says. For ReLU: 0 where that is not
+    /// above 0.
     fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()>;
 
     /// Logits (rows x classes) become probabilities, in place: `exp(zⱼ) / Σ exp(z)`.

@@ -1,9 +1,9 @@
 //! The engine to compare with: the same mathematics as plain scalar loops, the way they stand in a textbook.
 
-use super::{Activation, Engine, Shape};
+use super::{Engine, Shape};
 use crate::error::Result;
 use crate::optim::Adam;
-use ::kernels::reference;
+use ::kernels::{Activation, reference};
 use std::iter::zip;
 
 /// Order of the three loops of a matrix product.
@@ -33,6 +33,18 @@ fn dot(x: &[f32], y: &[f32]) -> f32 {
     zip(x, y).map(|(x, y)| x * y).sum()
 }
 
+/// A product `m x k x n`: the first operand and its strides, the second, the result.
+type Product = fn(usize, usize, usize, &[f32], (usize, usize), &[f32], &mut [f32]);
+
+impl Naive {
+    fn product(self) -> Product {
+        match self.order {
+            LoopOrder::Ijk => reference::gemm_ijk,
+            LoopOrder::Ikj => reference::gemm_ikj,
+        }
+    }
+}
+
 impl Engine for Naive {
     fn scale_bytes(&self, bytes: &[u8], scale: f32, out: &mut [f32]) -> Result<()> {
         for (out, &byte) in zip(out, bytes) {
@@ -43,10 +55,7 @@ impl Engine for Naive {
 
     fn dense(&self, shape: Shape, x: &[f32], w: &[f32], b: &[f32], f: Activation, y: &mut [f32]) -> Result<()> {
         let Shape { rows, inputs, outputs } = shape;
-        match self.order {
-            LoopOrder::Ijk => reference::gemm_ijk(rows, inputs, outputs, x, w, y),
-            LoopOrder::Ikj => reference::gemm_ikj(rows, inputs, outputs, x, w, y),
-        }
+        self.product()(rows, inputs, outputs, x, (inputs, 1), w, y);
         for y in y.chunks_exact_mut(outputs) {
             for (y, b) in zip(y, b) {
                 *y = apply(f, *y + b);
@@ -57,27 +66,7 @@ impl Engine for Naive {
 
     fn weight_gradient(&self, shape: Shape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<()> {
         let Shape { rows, inputs, outputs } = shape;
-        match self.order {
-            LoopOrder::Ijk => {
-                for p in 0..inputs {
-                    for j in 0..outputs {
-                        let mut sum = 0.0;
-                        for i in 0..rows {
-                            sum += x[i * inputs + p] * dy[i * outputs + j];
-                        }
-                        dw[p * outputs + j] = sum;
-                    }
-                }
-            }
-            LoopOrder::Ikj => {
-                dw.fill(0.0);
-                for (p, dw) in dw.chunks_exact_mut(outputs).enumerate() {
-                    for (i, dy) in dy.chunks_exact(outputs).enumerate() {
-                        add_scaled(x[i * inputs + p], dy, dw);
-                    }
-                }
-            }
-        }
+        self.product()(inputs, rows, outputs, x, (1, inputs), dy, dw);
         Ok(())
     }
 
@@ -108,7 +97,7 @@ impl Engine for Naive {
 
     fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
         for (saved, dy) in zip(saved, dy) {
-            *dy *= slope(f, *saved);
+            *dy *= slope(f, (*saved).into()) as f32;
         }
         Ok(())
     }
@@ -162,54 +151,40 @@ impl Engine for Naive {
 
 /// `f(z)`.
 fn apply(f: Activation, z: f32) -> f32 {
-    match f {
-        Activation::Identity => z,
-        Activation::Relu if z < 0.0 => 0.0,
-        Activation::LeakyRelu { alpha } if z < 0.0 => alpha * z,
-        Activation::Elu { alpha } if z < 0.0 => alpha * z.exp_m1(),
-        Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => z,
-        Activation::Tanh => z.tanh(),
-        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
-        Activation::Gelu => z * normal(z),
-        Activation::Silu => z / (1.0 + (-z).exp()),
-        Activation::Softplus => z.max(0.0) + (-z.abs()).exp().ln_1p(),
-    }
+    reference::function(f.into(), z.into()) as f32
 }
 
-/// `f'(z)`, from `z` where [`Activation::needs_input`], else from `f(z)`.
-fn slope(f: Activation, saved: f32) -> f32 {
-    let sigmoid = 1.0 / (1.0 + (-saved).exp());
+/// `f'(z)`, from `z` or from `f(z)`, as [`Activation::saved`] says.
+fn slope(f: Activation, saved: f64) -> f64 {
+    use std::f64::consts::{FRAC_1_PI, FRAC_1_SQRT_2};
+    let z = saved;
+    let sigmoid = 1.0 / (1.0 + (-z).exp());
     match f {
-        Activation::Identity => 1.0,
-        Activation::Relu => f32::from(u8::from(saved > 0.0)),
-        Activation::LeakyRelu { alpha } => {
-            if saved < 0.0 {
-                alpha
-            } else {
-                1.0
-            }
-        }
-        Activation::Elu { alpha } => {
-            if saved < 0.0 {
-                alpha * saved.exp()
-            } else {
-                1.0
-            }
-        }
+        Activation::Relu => f64::from(u8::from(saved > 0.0)),
+        Activation::LeakyRelu { alpha } if z < 0.0 => alpha.into(),
+        Activation::Elu { alpha } if z < 0.0 => f64::from(alpha) * z.exp(),
         Activation::Tanh => 1.0 - saved * saved,
         Activation::Sigmoid => saved * (1.0 - saved),
         Activation::Gelu => {
-            let density = (-0.5 * saved * saved).exp() * (0.5 * std::f32::consts::FRAC_1_PI).sqrt();
-            normal(saved) + saved * density
+            let density = (-0.5 * z * z).exp() * (0.5 * FRAC_1_PI).sqrt();
+            0.5 * libm::erfc(-z * FRAC_1_SQRT_2) + z * density
         }
-        Activation::Silu => sigmoid * (1.0 + saved * (1.0 - sigmoid)),
+        Activation::GeluTanh => {
+            let (root, cube) = ((2.0 * FRAC_1_PI).sqrt(), 0.044_715);
+            let tanh = (root * (z + cube * z * z * z)).tanh();
+            0.5 * (1.0 + tanh) + 0.5 * z * (1.0 - tanh * tanh) * root * (1.0 + 3.0 * cube * z * z)
+        }
+        Activation::Silu => sigmoid * (1.0 + z * (1.0 - sigmoid)),
         Activation::Softplus => sigmoid,
+        Activation::Mish => {
+            let tanh = z.exp().ln_1p().tanh();
+            tanh + z * sigmoid * (1.0 - tanh * tanh)
+        }
+        Activation::HardSwish if z.abs() < 3.0 => (2.0 * z + 3.0) / 6.0,
+        Activation::HardSwish => f64::from(u8::from(z > 0.0)),
+        // Identity, and the upper halves of the above.
+        _ => 1.0,
     }
-}
-
-/// The normal distribution function.
-fn normal(z: f32) -> f32 {
-    0.5 * libm::erfcf(-z * std::f32::consts::FRAC_1_SQRT_2)
 }
 
 /// Logits become probabilities; returns the largest logit and the sum of `exp(z - largest)`.
