@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{certify, compare, gemm, info, train};
+use crate::commands::{certify, compare, fingerprint, gemm, info, train};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
@@ -37,6 +37,8 @@ enum Command {
     Gemm(gemm::Args),
     /// Check the functions on all inputs, or a part of them, and write docs/accuracy.md
     Certify(certify::Args),
+    /// Hash the results of a fixed deck of calls: the same lines on every machine and in every setting
+    Fingerprint(fingerprint::Args),
     /// Train a multi-layer perceptron and draw its first predictions
     Train(train::Args),
     /// Show the CPU, the rows of the kernels' table, the caches and the data found
@@ -64,6 +66,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Compare(args) => compare::run(&args, &mut console),
         Command::Gemm(args) => gemm::run(&args, &mut console),
         Command::Certify(args) => certify::run(&args, &mut console),
+        Command::Fingerprint(args) => fingerprint::run(&args, &mut console),
         Command::Train(args) => train::run(&args, &mut console),
         Command::Info(args) => info::run(&args, &console),
     }

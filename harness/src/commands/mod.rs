@@ -2,6 +2,7 @@
 
 pub mod certify;
 pub mod compare;
+pub mod fingerprint;
 pub mod gemm;
 pub mod info;
 pub mod train;
