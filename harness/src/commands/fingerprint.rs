@@ -444,7 +444,7 @@ impl Default for Training {
             hidden: nn::Activation::Relu,
             initialiser: Initialiser::default(),
             dropout: 0.0,
-            recipe: Recipe { epochs: 2, seed: 1, ..Recipe::default() },
+            recipe: Recipe { epochs: 3, seed: 1, ..Recipe::default() },
         }
     }
 }
@@ -465,7 +465,7 @@ fn trainings() -> Vec<(String, Training)> {
     let start = |initialiser: Initialiser| Training { initialiser, ..base() };
     let smooth = Loss::CrossEntropy { smoothing: 0.1, class_weights: vec![1.0, 0.5, 2.0, 1.0, 1.5] };
     let momentum = Sgd { momentum: 0.9, ..Sgd::default() };
-    let plateau = Schedule::OnPlateau { patience: 0, factor: 0.5, floor: 0.1, min_delta: 10.0 };
+    let plateau = Schedule::OnPlateau { patience: 1, factor: 0.5, floor: 0.1, min_delta: 10.0 };
     [
         ("with adam", base()),
         ("with adamw", optimiser(AdamW::default().into())),
