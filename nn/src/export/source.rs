@@ -1,9 +1,9 @@
 //! A model as Rust source: a program with the weights inside, for where nothing can be linked or loaded.
 
 use crate::checkpoint::error;
-use crate::engine::Activation;
 use crate::error::Result;
 use crate::mlp::Mlp;
+use ::kernels::Activation;
 use kernels::CHUNK;
 use std::fmt::Write;
 use std::path::Path;
@@ -133,7 +133,7 @@ mod scalar;
 #[cfg(test)]
 mod tests {
     use super::scalar;
-    use crate::engine::Activation;
+    use ::kernels::Activation;
     use kernels::{Backend, MatMut};
 
     /// Every exponent with both signs and a spread of significands, and ordinary numbers.

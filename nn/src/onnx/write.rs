@@ -4,9 +4,9 @@ use super::proto::{
     Attribute, Dim, Entry, FLOAT, Graph, Model, Node, Opset, Shape, Tensor, TensorType, Type, UINT8, Value,
 };
 use crate::checkpoint::{error, write_whole};
-use crate::engine::Activation;
 use crate::error::{Error, Result};
 use crate::mlp::Mlp;
+use ::kernels::Activation;
 use prost::Message;
 use std::iter::zip;
 use std::path::Path;
