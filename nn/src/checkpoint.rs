@@ -19,6 +19,7 @@ use crate::dense::Dense;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::mlp::{Mlp, check, count};
+use crate::monitor::Summary;
 use crate::recipe::Recipe;
 use crate::store::{Store, first_mut};
 use crate::train::{EpochEnd, Progress, Trainer};
@@ -58,6 +59,9 @@ struct Header {
     scaler: Option<Scaler>,
     /// The names of the classes.
     labels: Vec<String>,
+    /// What a monitor compares with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reference: Option<Summary>,
     training: Option<TrainingHeader>,
 }
 
@@ -118,7 +122,7 @@ fn name(i: usize) -> String {
     format!("layers.{}.{}", i / 2, if i.is_multiple_of(2) { "weight" } else { "bias" })
 }
 
-fn checksum<'a>(json: &str, tensors: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> u32 {
+pub(crate) fn checksum<'a>(json: &str, tensors: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> u32 {
     let mut crc = Crc::new();
     crc.update(json.as_bytes());
     for (name, bytes) in tensors {
@@ -160,6 +164,7 @@ pub(crate) fn save(file: &Path, model: &Mlp, trainer: Option<&Trainer<'_>>) -> R
         layers: model.layers().into(),
         scaler: model.scaler().cloned(),
         labels: model.labels().into(),
+        reference: model.reference().cloned(),
         training: trainer
             .map(|trainer| TrainingHeader { recipe: trainer.recipe.clone(), progress: trainer.progress.clone() }),
     };
@@ -251,6 +256,9 @@ pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
     }
     if !header.labels.is_empty() {
         model = model.with_labels(header.labels).map_err(|problem| error(file, "labels", problem))?;
+    }
+    if let Some(reference) = header.reference {
+        model = model.with_reference(reference).map_err(|problem| error(file, "reference", problem))?;
     }
     let training = header.training.map(|header| training(&mut reader, &model, header)).transpose()?;
     match reader.tensors.keys().next() {

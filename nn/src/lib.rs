@@ -36,6 +36,9 @@
 //! | [`export`] | weights as `safetensors` and NPZ, and models as Rust source |
 //! | [`onnx`] | models as ONNX files, for other programs and from them |
 //! | `predictor` | the trained model at work, for many threads at once |
+//! | [`quantize`] | models in 8 bits, made after training |
+//! | [`prune`] | models with most of their weights at 0 |
+//! | [`monitor`] | what a model meets and says in service, against a reference |
 //! | `checkpoint` | models and trainings as `safetensors` files |
 
 #![forbid(unsafe_code)]
@@ -51,9 +54,12 @@ mod gradients;
 mod loss;
 pub mod metrics;
 mod mlp;
+pub mod monitor;
 pub mod onnx;
 mod optim;
 mod predictor;
+pub mod prune;
+pub mod quantize;
 mod recipe;
 mod rng;
 mod schedule;
@@ -68,8 +74,10 @@ pub use error::{Error, Result};
 pub use loss::{Loss, Penalty};
 pub use metrics::Metrics;
 pub use mlp::Mlp;
+pub use monitor::Monitor;
 pub use optim::{Adagrad, Adam, AdamW, Optimiser, RmsProp, Sgd};
 pub use predictor::{Predictor, Ranked, Samples};
+pub use quantize::Quantized;
 pub use recipe::{Clip, EarlyStopping, Recipe};
 pub use schedule::Schedule;
 pub use train::{BatchEnd, EpochEnd, Observer, Trainer};

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result, setting};
 use crate::loss::{Loss, Wanted};
 use crate::metrics::{Metrics, Tally, argmax};
+use crate::monitor::Summary;
 use crate::rng::{self, Noise, Rng};
 use crate::store::{Store, first, first_mut, last, last_mut};
 use kernels::Activation;
@@ -25,6 +26,8 @@ pub struct Mlp {
     scaler: Option<Scaler>,
     /// The names of the classes; empty where nobody gave them.
     labels: Vec<String>,
+    /// What a monitor compares with.
+    reference: Option<Summary>,
 }
 
 impl Mlp {
@@ -80,7 +83,7 @@ impl Mlp {
     /// A model from its parts, as a checkpoint has them: as many parameters as [`count`] says.
     pub(crate) fn from_parts(layers: Vec<Dense>, parameters: Store) -> Self {
         debug_assert_eq!(count(&layers), Some(parameters.len()));
-        Self { layers, parameters, scaler: None, labels: Vec::new() }
+        Self { layers, parameters, scaler: None, labels: Vec::new(), reference: None }
     }
 
     /// From now on, samples go through this first: the model takes raw features, and its file holds all that it needs.
@@ -105,6 +108,22 @@ impl Mlp {
         setting("number of labels", labels.len() as f64, labels.len() == self.outputs(), "one for each output")?;
         self.labels = labels;
         Ok(self)
+    }
+
+    /// Stores what the samples and predictions of a good time looked like, for a [`Monitor`](crate::Monitor) to compare
+    /// with; the file of the model holds it.
+    ///
+    /// # Errors
+    /// When it is of another number of features or classes.
+    pub fn with_reference(mut self, reference: Summary) -> Result<Self> {
+        reference.check(self.inputs(), self.outputs())?;
+        self.reference = Some(reference);
+        Ok(self)
+    }
+
+    /// What a [`Monitor`](crate::Monitor) compares with.
+    pub fn reference(&self) -> Option<&Summary> {
+        self.reference.as_ref()
     }
 
     /// What samples go through first.

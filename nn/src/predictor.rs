@@ -30,12 +30,31 @@ impl Samples<'_> {
         }
     }
 
+    /// How many samples of `inputs` elements these are.
+    pub(crate) fn count(&self, inputs: usize) -> Result<usize> {
+        let (found, count) = (self.len(), self.len() / inputs);
+        check("the samples", found, count, inputs)?;
+        Ok(count)
+    }
+
     /// The part from element `start` on.
-    fn part(&self, start: usize, len: usize) -> Self {
+    pub(crate) fn part(&self, start: usize, len: usize) -> Self {
         match self {
             Self::Numbers(numbers) => Self::Numbers(&numbers[start..][..len]),
             Self::Pixels(pixels) => Self::Pixels(&pixels[start..][..len]),
         }
+    }
+
+    /// As the first layer takes them.
+    pub(crate) fn convert(&self, backend: &Backend, scaler: Option<&Scaler>, x: &mut [f32]) -> Result<()> {
+        match self {
+            Self::Numbers(numbers) => x.copy_from_slice(numbers),
+            Self::Pixels(pixels) => backend.scale_bytes(pixels, 1.0 / 255.0, x)?,
+        }
+        if let Some(scaler) = scaler {
+            scaler.apply(x);
+        }
+        Ok(())
     }
 }
 
@@ -168,7 +187,7 @@ impl Predictor {
     /// When there are not whole samples, or `out` has another length.
     pub fn run<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
         let samples = samples.into();
-        check("the outputs", out.len(), self.count(&samples)?, self.outputs())?;
+        check("the outputs", out.len(), samples.count(self.inputs())?, self.outputs())?;
         let (inputs, outputs) = (self.inputs(), self.outputs());
         for (i, out) in out.chunks_mut(CHUNK * outputs).enumerate() {
             let rows = out.len() / outputs;
@@ -227,7 +246,7 @@ impl Predictor {
         f: impl Fn(&[f32], &mut [T]),
     ) -> Result<()> {
         self.check_classes()?;
-        check("the predictions", out.len(), self.count(&samples)?, width)?;
+        check("the predictions", out.len(), samples.count(self.inputs())?, width)?;
         let (inputs, outputs) = (self.inputs(), self.outputs());
         for (i, out) in out.chunks_mut(CHUNK * width).enumerate() {
             let rows = out.len() / width;
@@ -250,38 +269,53 @@ impl Predictor {
         rows * (self.inputs() + 2 * self.width)
     }
 
+    /// Shows the input of every layer, part of the samples by part.
+    pub(crate) fn trace(&self, samples: Samples<'_>, mut see: impl FnMut(usize, &[f32])) -> Result<()> {
+        let (inputs, outputs) = (self.inputs(), self.outputs());
+        let count = samples.count(inputs)?;
+        for start in (0..count).step_by(CHUNK) {
+            let rows = CHUNK.min(count - start);
+            let part = samples.part(start * inputs, rows * inputs);
+            let (mut room, mut z) = (vec![0.0; self.room(rows)], vec![0.0; rows * outputs]);
+            self.pass(part, &mut room, &mut z, &mut see)?;
+        }
+        Ok(())
+    }
+
     /// From the samples to the logits.
-    fn forward(&self, samples: Samples<'_>, mut room: &mut [f32], z: &mut [f32]) -> Result<()> {
+    fn forward(&self, samples: Samples<'_>, room: &mut [f32], z: &mut [f32]) -> Result<()> {
+        self.pass(samples, room, z, |_, _| {})
+    }
+
+    /// [`Self::forward`], which shows the input of every layer.
+    fn pass(
+        &self,
+        samples: Samples<'_>,
+        mut room: &mut [f32],
+        z: &mut [f32],
+        mut see: impl FnMut(usize, &[f32]),
+    ) -> Result<()> {
         let rows = z.len() / self.outputs();
         let converted = first_mut(&mut room, rows * self.inputs());
         let mut x = match samples {
             Samples::Numbers(numbers) if self.scaler.is_none() => numbers,
-            Samples::Numbers(numbers) => {
-                converted.copy_from_slice(numbers);
-                &*self.scaled(converted)
-            }
-            Samples::Pixels(pixels) => {
-                self.backend.scale_bytes(pixels, 1.0 / 255.0, converted)?;
-                &*self.scaled(converted)
+            _ => {
+                samples.convert(self.backend, self.scaler.as_ref(), converted)?;
+                &*converted
             }
         };
         let (mut here, mut there) = room.split_at_mut(rows * self.width);
         let (last, hidden) = self.layers.split_last().expect("a model has layers");
-        for layer in hidden {
+        for (l, layer) in hidden.iter().enumerate() {
+            see(l, x);
             let y = &mut here[..rows * layer.outputs];
             self.layer(layer, rows, x, y)?;
             // The next layer reads this one's output while it writes into the other half.
             swap(&mut here, &mut there);
             x = &there[..rows * layer.outputs];
         }
+        see(hidden.len(), x);
         self.layer(last, rows, x, z)
-    }
-
-    fn scaled<'a>(&self, x: &'a mut [f32]) -> &'a mut [f32] {
-        if let Some(scaler) = &self.scaler {
-            scaler.apply(x);
-        }
-        x
     }
 
     fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32]) -> Result<()> {
@@ -289,13 +323,6 @@ impl Predictor {
         let gemm = Gemm::new().backend(self.backend).bias(bias).activation(activation);
         let (x, w) = (MatRef::new(x, rows, inputs)?, MatRef::new(weights, inputs, outputs)?);
         Ok(gemm.run(x, w, MatMut::new(y, rows, outputs)?)?)
-    }
-
-    /// How many samples these are.
-    fn count(&self, samples: &Samples<'_>) -> Result<usize> {
-        let (found, inputs) = (samples.len(), self.inputs());
-        check("the samples", found, found / inputs, inputs)?;
-        Ok(found / inputs)
     }
 
     fn check_classes(&self) -> Result<()> {

@@ -110,6 +110,8 @@ pub struct Trainer<'e> {
     pub(crate) progress: Progress,
     pub(crate) history: Vec<EpochEnd>,
     checkpoint: Option<PathBuf>,
+    /// The parameters that stay 0.
+    zeros: Vec<usize>,
 }
 
 impl<'e> Trainer<'e> {
@@ -129,6 +131,7 @@ impl<'e> Trainer<'e> {
             progress: Progress::default(),
             history: Vec::new(),
             checkpoint: None,
+            zeros: Vec::new(),
             model,
             recipe,
         })
@@ -139,6 +142,21 @@ impl<'e> Trainer<'e> {
     #[must_use]
     pub fn checkpoints(mut self, file: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(file.into());
+        self
+    }
+
+    /// From now on, weights that are 0 stay 0, as [`prune`](crate::prune::prune) made them; biases are free. A checkpoint
+    /// does not hold this: say it again after [`Self::resume`].
+    #[must_use]
+    pub fn keep_zeros(mut self) -> Self {
+        let mut start = 0;
+        for (i, part) in self.model.parameters().enumerate() {
+            if i.is_multiple_of(2) {
+                let zeros = part.iter().enumerate().filter(|&(_, &w)| w == 0.0);
+                self.zeros.extend(zeros.map(|(j, _)| start + j));
+            }
+            start += part.len();
+        }
         self
     }
 
@@ -270,6 +288,7 @@ impl<'e> Trainer<'e> {
         self.progress.steps += 1;
         let (t, parameters) = (self.progress.steps, model.parameters_mut());
         recipe.optimiser.step(*engine, t, rate, gradient, parameters, &mut self.state)?;
+        self.zeros.iter().for_each(|&i| parameters[i] = 0.0);
         Ok(tally)
     }
 

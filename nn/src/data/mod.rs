@@ -12,6 +12,7 @@ pub use split::Fold;
 use crate::engine::Engine;
 use crate::error::{Error, Result, setting};
 use crate::loss::Loss;
+use crate::predictor::Samples;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -168,6 +169,14 @@ impl Dataset {
         match &self.features {
             Features::Images(_) => None,
             Features::Numbers(numbers) => Some(numbers),
+        }
+    }
+
+    /// All samples, for a [`Predictor`](crate::Predictor).
+    pub fn samples(&self) -> Samples<'_> {
+        match &self.features {
+            Features::Images(images) => Samples::Pixels(images),
+            Features::Numbers(numbers) => Samples::Numbers(numbers),
         }
     }
 
