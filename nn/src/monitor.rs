@@ -151,7 +151,7 @@ impl Latencies {
         let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX).max(1);
         let octave = nanoseconds.ilog2() as usize;
         // The three bits below the highest.
-        let step = (u128::from(nanoseconds) * STEPS as u128 >> octave) as usize - STEPS;
+        let step = ((u128::from(nanoseconds) * STEPS as u128) >> octave) as usize - STEPS;
         self.counts[octave * STEPS + step] += 1;
         self.sum = self.sum.saturating_add(latency);
         self.max = self.max.max(latency);
