@@ -4,8 +4,8 @@ use nn::monitor::{Report, Thresholds};
 use nn::prune::{Scope, prune, sparsity};
 use nn::quantize::Calibration;
 use nn::{
-    Activation, Dataset, Dense, Error, Initialiser, Kernels, Mlp, Mnist, Monitor, Predictor, Quantized, Result, Scaler,
-    Scaling, Targets, TrainConfig, Trainer,
+    Activation, Dataset, Dense, Error, Initialiser, Kernels, Mlp, Mnist, Monitor, Predictor, Quantized, Recipe, Result,
+    Scaler, Scaling, Targets, Trainer,
 };
 use proptest::prelude::*;
 use std::fs;
@@ -20,7 +20,7 @@ fn mnist() -> &'static (Mnist, Mlp) {
     static MNIST_AND_MODEL: OnceLock<(Mnist, Mlp)> = OnceLock::new();
     MNIST_AND_MODEL.get_or_init(|| {
         let (mnist, engine) = (Mnist::load(MNIST).unwrap(), Kernels::active().unwrap());
-        let config = TrainConfig { epochs: 1, ..TrainConfig::default() };
+        let config = Recipe { epochs: 1, ..Recipe::default() };
         let mut trainer = Trainer::new(Mlp::new(&[784, 128, 10], 0).unwrap(), config, &engine).unwrap();
         trainer.fit(&mnist.train, &mut ()).unwrap();
         (mnist, trainer.into_model())
@@ -159,7 +159,7 @@ fn pruned_on_mnist() -> Result<()> {
     let engine = Kernels::active()?;
     let pruned = prune(model, 0.8, Scope::Global)?;
     let (before, cut) = (predict(model, &mnist.test), predict(&pruned, &mnist.test));
-    let config = TrainConfig { epochs: 1, seed: 1, ..TrainConfig::default() };
+    let config = Recipe { epochs: 1, seed: 1, ..Recipe::default() };
     let mut trainer = Trainer::new(pruned, config, &engine)?.keep_zeros();
     trainer.fit(&mnist.train, &mut ())?;
     let tuned = trainer.into_model();

@@ -35,9 +35,12 @@ fn models() -> Vec<Mlp> {
         Activation::Gelu,
         Activation::Silu,
         Activation::Softplus,
+        Activation::GeluTanh,
+        Activation::Mish,
+        Activation::HardSwish,
         Activation::Identity,
     ];
-    let sizes = [9, 5, 31, 17, 2, 64, 3, 300, 8, 4];
+    let sizes = [9, 5, 31, 17, 2, 64, 3, 300, 8, 12, 7, 5, 4];
     let hidden = f.iter().zip(sizes.windows(2)).map(|(&f, pair)| Dense::new(pair[0], pair[1], f));
     let layers = hidden.chain([Dense::new(4, 6, Activation::Identity)]).collect();
     let deep = Mlp::with_layers(layers, Initialiser::HeNormal, 1).unwrap();

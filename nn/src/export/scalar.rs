@@ -65,9 +65,9 @@ fn reciprocal(d: f32, low: f32) -> (f32, f32) {
     (y, minus.mul_add(low, minus.mul_add(d, 1.0)))
 }
 
-/// 1 / (1 + e^-x) as y (1 + delta) 2^n: (y, delta, n).
-fn logistic(x: f32) -> (f32, f32, f32) {
-    let (n, r, tail) = exponential(0.0 - min(20.0, max(-110.0, x)), 0.0);
+/// 1 / (1 + e^-x) of x = high + low as y (1 + delta) 2^n: (y, delta, n).
+fn logistic(high: f32, low: f32) -> (f32, f32, f32) {
+    let (n, r, tail) = exponential(0.0 - min(20.0, max(-110.0, high)), 0.0 - low);
     let n = 0.0 - n;
     let one = power(max(-126.0, n));
     let (e, e_low) = sum(1.0, r + tail);
@@ -119,7 +119,7 @@ pub fn tanh(x: f32) -> f32 {
 }
 
 pub fn sigmoid(x: f32) -> f32 {
-    let (y, delta, n) = logistic(x);
+    let (y, delta, n) = logistic(x, 0.0);
     scale(y.mul_add(delta, y), n)
 }
 
@@ -128,7 +128,7 @@ pub fn silu(x: f32) -> f32 {
         return x;
     }
     let inside = min(20.0, max(-110.0, x));
-    let (y, delta, n) = logistic(inside);
+    let (y, delta, n) = logistic(inside, 0.0);
     scale(inside * y.mul_add(delta, y), n)
 }
 
@@ -203,6 +203,57 @@ pub fn gelu(x: f32) -> f32 {
     } else {
         scale(t + low, n).copysign(x)
     }
+}
+
+pub fn gelu_tanh(x: f32) -> f32 {
+    const A: f32 = 1.595_769_9;
+    const A_LOW: f32 = -7.605_964_4e-7;
+    const B: f32 = 0.071_354_814;
+    const B_LOW: f32 = 2.398_832_5e-9;
+    if 11.0 < x {
+        return x;
+    }
+    let x = min(11.0, max(-11.0, x));
+    let (square, square_low) = product(x, x);
+    let t = square.mul_add(B, A);
+    let t_low = square.mul_add(B, A - t);
+    let t_low = t_low + square.mul_add(B_LOW, square_low.mul_add(B, A_LOW));
+    let (g, g_low) = product(x, t);
+    let (y, delta, n) = logistic(g, x.mul_add(t_low, g_low));
+    scale(x * y.mul_add(delta, y), n)
+}
+
+pub fn mish(x: f32) -> f32 {
+    if 20.0 < x {
+        return x;
+    }
+    let inside = min(20.0, max(-110.0, x));
+    let (n, r, tail) = exponential(inside, 0.0);
+    let power = power(max(-126.0, n));
+    let (e, e_low) = sum(1.0, r + tail);
+    let (z, z_low) = (e * power, e_low * power);
+    let (m, lost) = sum(2.0, z);
+    let m_low = lost + z_low;
+    let (em, em_low) = product(e, m);
+    let em_low = e.mul_add(m_low, e_low.mul_add(m, em_low));
+    let (d, lost) = sum(2.0, em * power);
+    let (y, delta) = reciprocal(d, em_low.mul_add(power, lost));
+    let (q, q_low) = product(em, y);
+    let q_low = em_low.mul_add(y, q.mul_add(delta, q_low));
+    scale(inside * (q + q_low), n)
+}
+
+pub fn hard_swish(x: f32) -> f32 {
+    const SIXTH: f32 = 0.166_666_67;
+    const SIXTH_LOW: f32 = -4.967_054e-9;
+    if x <= -3.0 {
+        return 0.0;
+    }
+    if 3.0 < x {
+        return x;
+    }
+    let shifted = x + 3.0;
+    x * shifted.mul_add(SIXTH, shifted * SIXTH_LOW)
 }
 
 /// e^(x - top), the difference not rounded, for x <= top.

@@ -3,8 +3,7 @@
 use crate::checkpoint::error;
 use crate::error::Result;
 use crate::mlp::Mlp;
-use ::kernels::Activation;
-use kernels::CHUNK;
+use kernels::{Activation, CHUNK};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -20,10 +19,12 @@ fn applied(f: Activation) -> Option<String> {
         Activation::Sigmoid => "sigmoid",
         Activation::Gelu => "gelu",
         Activation::Silu => "silu",
+        Activation::GeluTanh => "gelu_tanh",
         Activation::Softplus => "softplus",
+        Activation::Mish => "mish",
+        Activation::HardSwish => "hard_swish",
         Activation::LeakyRelu { alpha } => return Some(format!("|x| math::leaky_relu(x, {alpha:?})")),
         Activation::Elu { alpha } => return Some(format!("|x| math::elu(x, {alpha:?})")),
-        #[allow(unreachable_patterns, reason = "activations may come that the source does not have")]
         _ => return None,
     };
     Some(format!("math::{name}"))
@@ -133,8 +134,8 @@ mod scalar;
 #[cfg(test)]
 mod tests {
     use super::scalar;
-    use ::kernels::Activation;
-    use kernels::{Backend, MatMut};
+
+    use kernels::{Activation, Backend, MatMut};
 
     /// Every exponent with both signs and a spread of significands, and ordinary numbers.
     fn inputs() -> Vec<f32> {
@@ -152,7 +153,7 @@ mod tests {
         let x = inputs();
         let backend = Backend::supported().find(|backend| backend.bits_match()).expect("a row with FMA");
         type Scalar = fn(f32) -> f32;
-        let functions: [(Activation, Scalar); 9] = [
+        let functions: [(Activation, Scalar); 12] = [
             (Activation::Identity, scalar::identity),
             (Activation::Relu, scalar::relu),
             (Activation::LeakyRelu { alpha: 0.3 }, |x| scalar::leaky_relu(x, 0.3)),
@@ -161,7 +162,10 @@ mod tests {
             (Activation::Sigmoid, scalar::sigmoid),
             (Activation::Gelu, scalar::gelu),
             (Activation::Silu, scalar::silu),
+            (Activation::GeluTanh, scalar::gelu_tanh),
             (Activation::Softplus, scalar::softplus),
+            (Activation::Mish, scalar::mish),
+            (Activation::HardSwish, scalar::hard_swish),
         ];
         for (f, scalar) in functions {
             let mut y = x.clone();

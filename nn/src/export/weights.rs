@@ -9,7 +9,7 @@ use crate::dense::Dense;
 use crate::error::{Error, Result};
 use crate::mlp::{Mlp, check, count};
 use crate::store::Store;
-use ::kernels::Activation;
+use kernels::Activation;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use crate::dense::Dense;
 use crate::error::{Error, Result};
 use crate::mlp::{Mlp, check, count};
 use crate::store::Store;
-use ::kernels::Activation;
+use kernels::Activation;
 use prost::Message;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -227,8 +227,11 @@ impl<'a> Walk<'a> {
             "Softplus" => self.activation(i, Activation::Softplus),
             "Gelu" => match self.attribute(i, "approximate").and_then(|attribute| attribute.s.as_deref()) {
                 None | Some(b"none") => self.activation(i, Activation::Gelu),
-                Some(_) => Err(self.refuse(i, "approximates, which is not read")),
+                Some(b"tanh") => self.activation(i, Activation::GeluTanh),
+                Some(_) => Err(self.refuse(i, "approximates in another way than \"tanh\"")),
             },
+            "Mish" => self.activation(i, Activation::Mish),
+            "HardSwish" => self.activation(i, Activation::HardSwish),
             "Softmax" | "LogSoftmax" => {
                 // Before version 13 the default was 1, which is the last here too.
                 let axis = self.int(i, "axis", -1);

@@ -6,7 +6,7 @@ use super::proto::{
 use crate::checkpoint::{error, write_whole};
 use crate::error::{Error, Result};
 use crate::mlp::Mlp;
-use ::kernels::Activation;
+use kernels::Activation;
 use prost::Message;
 use std::iter::zip;
 use std::path::Path;
@@ -64,6 +64,7 @@ impl Chain {
 
     fn activation(&mut self, f: Activation, name: &str, file: &Path) -> Result<()> {
         let alpha = |alpha| Attribute { name: "alpha".into(), f: Some(alpha), kind: 1, ..Attribute::default() };
+        let tanh = Attribute { name: "approximate".into(), s: Some(b"tanh".into()), kind: 3, ..Attribute::default() };
         let (op_type, attributes, since) = match f {
             Activation::Identity => return Ok(()),
             Activation::Relu => ("Relu", vec![], OPSET),
@@ -72,6 +73,9 @@ impl Chain {
             Activation::Tanh => ("Tanh", vec![], OPSET),
             Activation::Sigmoid => ("Sigmoid", vec![], OPSET),
             Activation::Gelu => ("Gelu", vec![], 20),
+            Activation::GeluTanh => ("Gelu", vec![tanh], 20),
+            Activation::Mish => ("Mish", vec![], 18),
+            Activation::HardSwish => ("HardSwish", vec![], 14),
             Activation::Softplus => ("Softplus", vec![], OPSET),
             Activation::Silu => {
                 let x = self.end.clone();
@@ -79,7 +83,6 @@ impl Chain {
                 self.push("Mul", name, vec![x], vec![]);
                 return Ok(());
             }
-            #[allow(unreachable_patterns, reason = "activations may come that ONNX does not have")]
             other => return Err(error(file, name, format!("is {other:?}, which is not written to ONNX"))),
         };
         self.opset = self.opset.max(since);
