@@ -181,7 +181,7 @@ impl Quantized {
                 for (((y, &a), scale), b) in y.iter_mut().zip(&*sums).zip(scales).zip(bias) {
                     *y = a as f32 * (input.scale * scale) + b;
                 }
-                self.backend.activate(shape.activation.into(), y);
+                self.backend.activate(shape.activation, y);
             }
             out.copy_from_slice(&x[..outputs]);
         }

@@ -169,7 +169,7 @@ mod tests {
         ];
         for (f, scalar) in functions {
             let mut y = x.clone();
-            backend.activate(f.into(), &mut y);
+            backend.activate(f, &mut y);
             for (&x, &y) in x.iter().zip(&y) {
                 assert!(same(scalar(x), y), "{f:?}({x:e}) is {:e}, not {y:e}", scalar(x));
             }
