@@ -92,7 +92,7 @@ fn the_bits_are_those_of_the_model() -> Result<()> {
 
 #[test]
 fn pixels_are_those_of_a_data_set() -> Result<()> {
-    let pixels: Vec<u8> = (0..300 * 784_u32).map(|i| (i * i / 7) as u8).collect();
+    let pixels: Vec<u8> = (0..300 * 784_u32).map(|i| (i.wrapping_mul(i) / 7) as u8).collect();
     let data = Dataset::new(pixels.clone(), vec![0; 300], 28, 28)?;
     let model = Mlp::new(&[784, 32, 10], 0)?;
     let mut found = vec![0.0; 3000];
