@@ -8,6 +8,7 @@
 //! | [`case`] | what is compared, and how each contender does it; no timing without a passed check |
 //! | [`verify`] | error against f64, equality of bits |
 //! | [`measure`] | interleaved timing, median and spread, ratios within rounds |
+//! | [`oracle`] | the functions in f64, the same on every machine |
 //! | [`peak`] | the measured speed limit |
 //! | [`training`] | training runs: who computes, the digest of weights, equal steps for all |
 //! | [`machine`] | CPU, cores and caches as the system tells them |
@@ -29,6 +30,7 @@ pub mod files;
 pub mod machine;
 pub mod measure;
 pub mod number;
+pub mod oracle;
 pub mod peak;
 pub mod picture;
 pub mod report;

@@ -187,6 +187,7 @@ pub fn ulps(found: f32, want: f64) -> f64 {
     if want == 0.0 || found == 0.0 && found.is_sign_negative() != want.is_sign_negative() {
         return if f64::from(found).to_bits() == want.to_bits() { 0.0 } else { f64::INFINITY };
     }
-    let exponent = ((want.abs().to_bits() >> 52) as i32 - 1023).clamp(-126, 127);
-    (f64::from(found).clamp(-END, END) - want.clamp(-END, END)).abs() * f64::from(23 - exponent).exp2()
+    let exponent = ((want.to_bits() >> 52 & 0x7ff) as i64 - 1023).clamp(-126, 127);
+    let per_unit = f64::from_bits(((1023 + 23 - exponent) as u64) << 52);
+    (f64::from(found).clamp(-END, END) - want.clamp(-END, END)).abs() * per_unit
 }
