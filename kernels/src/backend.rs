@@ -1,10 +1,13 @@
 //! The table: a row for each instruction set, as plain data and function pointers.
 
+use crate::Element;
+use crate::cpu::Cpu;
 use crate::error::{Error, Result};
-use crate::gemm::finish::FinishFn;
-use crate::gemm::gemv::GemvFn;
-use crate::gemm::pack::PackFn;
-use crate::gemm::tile::Tiles;
+use crate::gemm::finish::{Activations, FinishFn, finish};
+use crate::gemm::gemv::{GemvFn, gemv};
+use crate::gemm::pack::{PackFn, pack};
+use crate::gemm::tile::{Float, PANEL, Tiles};
+use crate::gemm::tuning::{Tuned, Tuning};
 use crate::isa;
 use crate::math::Math;
 use std::sync::OnceLock;
@@ -24,11 +27,13 @@ pub struct Backend {
 
 /// What the GEMM driver knows of an instruction set, for one element type.
 pub struct Kernel<T: 'static> {
+    /// The name of its row.
+    pub(crate) name: &'static str,
     /// Elements in a vector.
     pub(crate) lanes: usize,
     /// Rows of the tallest tile.
     pub(crate) mr: usize,
-    /// Columns of a packed panel of B.
+    /// Columns of the tallest tile, and of a packed panel of B.
     pub(crate) nr: usize,
     /// The micro-kernels of height 1 to `mr`; the taller, the narrower.
     pub(crate) tiles: &'static [Tiles<T>],
@@ -36,9 +41,26 @@ pub struct Kernel<T: 'static> {
     pub(crate) finish: FinishFn<T>,
     /// A row times a matrix of contiguous columns.
     pub(crate) gemv: GemvFn<T>,
+    /// Block sizes and thresholds, found out when they are first needed.
+    tuned: OnceLock<Tuned>,
 }
 
-impl<T> Kernel<T> {
+impl<T: Float> Kernel<T> {
+    /// The kernels of `S`, of which the micro-kernels are given: one for each height.
+    pub(crate) const fn new<S: Activations<T>>(tiles: &'static [Tiles<T>]) -> Self {
+        Self {
+            name: S::NAME,
+            lanes: S::LANES,
+            mr: tiles.len(),
+            nr: PANEL * S::LANES,
+            tiles,
+            pack: pack::<S, T>,
+            finish: finish::<S, T>,
+            gemv: gemv::<S, T>,
+            tuned: OnceLock::new(),
+        }
+    }
+
     /// Columns of the widest tile for a problem of `m` rows.
     #[inline]
     pub(crate) fn width(&self, m: usize) -> usize {
@@ -48,6 +70,12 @@ impl<T> Kernel<T> {
             _ if m >= self.mr => self.nr,
             _ => self.tiles[m - 1].masked.len() * self.lanes,
         }
+    }
+
+    /// The profile's values, where `KERNELS_PROFILE` names one for this CPU and kernel, else the model's.
+    #[inline]
+    pub(crate) fn tuned(&self) -> &Tuned {
+        self.tuned.get_or_init(|| Tuned::find(self))
     }
 }
 
@@ -102,9 +130,34 @@ impl Backend {
         TABLE.iter().copied().filter(|b| (b.supported)())
     }
 
+    /// All of the table for this architecture, supported or not.
+    pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
+        TABLE.iter().copied()
+    }
+
     /// The whole table for this architecture: each row's name, what it is, and whether this CPU supports it.
     pub fn table() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
         TABLE.iter().map(|b| (b.name, b.about, (b.supported)()))
+    }
+
+    /// Rows and columns of the tallest micro-kernel for an element type.
+    #[must_use]
+    pub fn tile<T: Element>(&self) -> (usize, usize) {
+        let kernel = T::kernel(self);
+        (kernel.mr, kernel.nr)
+    }
+
+    /// The block sizes and thresholds for an element type: those of the profile that `KERNELS_PROFILE` names, else the
+    /// model's.
+    #[must_use]
+    pub fn tuning<T: Element>(&self) -> Tuning {
+        T::kernel(self).tuned().tuning
+    }
+
+    /// The model's block sizes and thresholds for an element type.
+    #[must_use]
+    pub fn model<T: Element>(&self) -> Tuning {
+        Tuning::model(T::kernel(self), Cpu::get())
     }
 
     /// Its name, as `KERNELS_ISA` takes it.
@@ -140,8 +193,7 @@ mod tests {
 
     #[test]
     fn the_table_is_consistent() {
-        fn check<T>(k: &Kernel<T>) {
-            assert_eq!(k.tiles.len(), k.mr);
+        fn check<T: Float>(k: &Kernel<T>) {
             assert_eq!(k.tiles[k.mr - 1].masked.len() * k.lanes, k.nr);
             for (i, pair) in k.tiles.windows(2).enumerate() {
                 assert!(pair[0].masked.len() >= pair[1].masked.len(), "height {} is narrower than the next", i + 1);

@@ -1,5 +1,6 @@
 //! The one error type of the crate. Every variant carries the numbers that were wrong.
 
+use crate::view::Layout;
 use std::fmt;
 
 /// Why a call was refused. Nothing has been written when a call returns one.
@@ -58,6 +59,29 @@ pub enum Error {
         /// The element type.
         element: &'static str,
     },
+    /// An operand lies otherwise than the plan of the call was made for.
+    Plan {
+        /// Which operand.
+        what: &'static str,
+        /// The layout of the plan.
+        planned: Layout,
+        /// The layout that was given.
+        found: Layout,
+    },
+    /// A packed matrix stands on the wrong side of a product, or belongs to another backend.
+    Packed {
+        /// What it was packed for.
+        packed: String,
+        /// What the call needs.
+        needed: String,
+    },
+    /// A profile can't be used.
+    Profile {
+        /// The file, the line, or both.
+        place: String,
+        /// What is wrong there.
+        why: String,
+    },
     /// A class label is not below the number of classes.
     Label {
         /// Row of the label.
@@ -97,6 +121,13 @@ impl fmt::Display for Error {
             Self::Activation { asked, element } => {
                 write!(f, "products of {element} take no activation {asked}, only Identity and Relu")
             }
+            Self::Plan { what, planned, found } => {
+                write!(f, "{what} is {found}, but the plan was made for {planned}")
+            }
+            Self::Packed { packed, needed } => {
+                write!(f, "a matrix was packed for {packed}, but the call needs it for {needed}")
+            }
+            Self::Profile { place, why } => write!(f, "{place}: {why}"),
             Self::Label { row, label, classes } => {
                 write!(f, "label {label} of row {row} is not below the {classes} classes")
             }

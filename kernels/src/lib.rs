@@ -18,7 +18,7 @@
 //! | `simd` | the vector operations as traits; tokens that prove an instruction set |
 //! | `isa/*` | an instruction set each: its operations and its row of the table |
 //! | `backend` | the table, the choice of a row, the pin `KERNELS_ISA` |
-//! | `cache` | the size of the second cache |
+//! | `cpu`, `profile` | the CPU and its caches; tuned values for it |
 //! | `gemm/*` | the product: `mod` the call, `driver` and `block` the five loops, `tile` the micro-kernel, `pack`, `finish` |
 //! | `math/*` | functions of slices and rows, and updates of parameters |
 //! | `par` | who runs the parts of a call |
@@ -32,23 +32,28 @@
 pub mod reference;
 
 mod backend;
-mod cache;
+mod cpu;
 mod error;
 mod gemm;
 mod isa;
 mod math;
 mod par;
 mod peak;
+mod profile;
 mod simd;
 mod view;
 
 pub use backend::Backend;
+pub use cpu::Cpu;
 pub use error::{Error, Result};
-pub use gemm::blocking::Blocking;
-pub use gemm::{Element, Explanation, Gemm, gemm};
+pub use gemm::tuning::{Blocking, Tuning};
+pub use gemm::{BatchMut, BatchRef, Element, Explanation, Gemm, Operand, Packed, Plan, Workspace, gemm};
 pub use math::{Activation, Adam, Function, Saved};
+#[cfg(feature = "rayon")]
+pub use par::Rayon;
 pub use par::{Par, Serial, Team};
-pub use view::{MatMut, MatRef};
+pub use profile::Profile;
+pub use view::{Layout, MatMut, MatRef};
 
 /// Products are summed in chunks of this many along k; see [`reference::definition`].
 pub const CHUNK: usize = 256;

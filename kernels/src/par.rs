@@ -31,6 +31,22 @@ impl Par for Serial {
     }
 }
 
+/// The rayon pool of the calling thread (the global one, unless the call comes from inside another).
+#[cfg(feature = "rayon")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rayon;
+
+#[cfg(feature = "rayon")]
+impl Par for Rayon {
+    fn threads(&self) -> usize {
+        rayon::current_num_threads()
+    }
+    fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+        use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+        (0..jobs).into_par_iter().with_max_len(1).for_each(job);
+    }
+}
+
 /// A team of threads: the caller and workers that live as long as the value.
 ///
 /// After a call the workers spin for some 50 microseconds, in which the next one finds them awake, then sleep. They

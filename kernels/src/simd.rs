@@ -8,6 +8,9 @@
 
 /// Proof that the CPU has an instruction set.
 pub(crate) trait Isa: Copy {
+    /// The name of its row.
+    const NAME: &'static str;
+
     /// The token, without asking the CPU again: for functions that are reached through a row of the table.
     ///
     /// # Safety

@@ -7,6 +7,41 @@ use crate::error::{Error, Result};
 use std::marker::PhantomData;
 use std::ops::Range;
 
+/// How a matrix lies in memory: its shape and strides, without the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_stride: isize,
+    pub(crate) col_stride: isize,
+    /// Whether it is [`Packed`](crate::Packed), so that the strides are those of panels.
+    pub(crate) packed: bool,
+}
+
+impl Layout {
+    /// A dense row-major `rows` x `cols` matrix.
+    #[must_use]
+    pub fn row_major(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, row_stride: signed(cols), col_stride: 1, packed: false }
+    }
+
+    /// A dense column-major `rows` x `cols` matrix.
+    #[must_use]
+    pub fn col_major(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, row_stride: 1, col_stride: signed(rows), packed: false }
+    }
+}
+
+impl std::fmt::Display for Layout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rows, cols, row_stride, col_stride, packed } = self;
+        match packed {
+            true => write!(f, "{rows}x{cols}, packed"),
+            false => write!(f, "{rows}x{cols} with strides ({row_stride}, {col_stride})"),
+        }
+    }
+}
+
 /// A read-only matrix view.
 pub struct MatRef<'a, T> {
     ptr: *const T,
@@ -296,6 +331,12 @@ impl<T: Copy> MatMut<'_, T> {
 
 /// What both views can be asked; written once for the read-only one.
 impl<T> MatRef<'_, T> {
+    /// Its shape and strides.
+    #[inline]
+    pub const fn layout(&self) -> Layout {
+        let Self { rows, cols, row_stride, col_stride, .. } = *self;
+        Layout { rows, cols, row_stride, col_stride, packed: false }
+    }
     /// Number of rows.
     #[inline]
     pub const fn rows(&self) -> usize {
@@ -329,6 +370,11 @@ impl<T> MatRef<'_, T> {
 }
 
 impl<T> MatMut<'_, T> {
+    /// Its shape and strides.
+    #[inline]
+    pub const fn layout(&self) -> Layout {
+        self.as_ref().layout()
+    }
     /// Number of rows.
     #[inline]
     pub const fn rows(&self) -> usize {

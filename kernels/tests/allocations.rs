@@ -1,6 +1,6 @@
 //! No allocation once warm: the whole test binary counts.
 
-use kernels::{Activation, Backend, Blocking, Gemm, MatMut, MatRef, Team};
+use kernels::{Activation, Backend, BatchMut, BatchRef, Blocking, Gemm, MatMut, MatRef, Team, Workspace};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,7 +32,13 @@ fn calls_allocate_nothing_once_warm() {
     let bias = vec![0.1_f32; 300];
     let mut out = vec![0.0_f32; 300 * 300];
     let view = |rows: usize, cols: usize| MatRef::new(&data[..rows * cols], rows, cols).unwrap();
+    let workspace = Workspace::new();
     for backend in Backend::supported() {
+        let packed = Gemm::new().backend(backend).pack_b(view(300, 300)).unwrap();
+        let plan = Gemm::<f32>::new()
+            .backend(backend)
+            .prepare(view(30, 300).layout(), packed.layout(), view(30, 300).layout())
+            .unwrap();
         let mut all = || {
             for (m, k, n) in [(8, 8, 8), (300, 700, 300), (1, 300, 300), (300, 300, 1)] {
                 let call = Gemm::new().backend(backend).bias(&bias[..n]).activation(Activation::Relu);
@@ -44,6 +50,15 @@ fn calls_allocate_nothing_once_warm() {
                 run(call.blocking(Blocking { kc: 1, nc: 1 }), view(m, k), view(k, n));
                 run(call.beta(1.0).par(&team), view(m, k), view(k, n));
             }
+            let call = Gemm::new().backend(backend);
+            let c = MatMut::new(&mut out[..9000], 30, 300).unwrap();
+            call.plan(&plan).run(view(30, 300), &packed, c).unwrap();
+            let c = MatMut::new(&mut out[..300 * 300], 300, 300).unwrap();
+            call.workspace(&workspace).run(view(300, 700), view(700, 300), c).unwrap();
+            let c = BatchMut::strided(&mut out[..4000], 10, 400, 20, 20).unwrap();
+            call.par(&team)
+                .run_batch(BatchRef::strided(&data[..4000], 10, 400, 20, 20).unwrap(), view(20, 20), c)
+                .unwrap();
             backend.softmax(MatMut::new(&mut out[..300], 30, 10).unwrap());
         };
         // Which worker gets which part of a shared product is left to chance: a few rounds warm them all.

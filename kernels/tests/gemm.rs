@@ -1,7 +1,10 @@
 //! The product against its definition, on bits: every supported row of the table, every route.
 
 use kernels::reference::{Entry, definition};
-use kernels::{Activation, Backend, Blocking, CHUNK, Element, Gemm, MatMut, MatRef, Par, Serial, Team};
+use kernels::{
+    Activation, Backend, BatchMut, BatchRef, Blocking, CHUNK, Element, Gemm, MatMut, MatRef, Par, Serial, Team, Tuning,
+    Workspace,
+};
 
 /// Element types as the tests need them.
 trait Number: Element + std::fmt::Debug {
@@ -121,6 +124,9 @@ impl<T: Number> Matrix<T> {
     }
 }
 
+/// A way to compute into a C.
+type Call<'a, T> = &'a dyn Fn(MatMut<'_, T>) -> kernels::Result<()>;
+
 /// One product: what is computed, but not how.
 #[derive(Debug, Clone, Copy)]
 struct Case {
@@ -192,13 +198,54 @@ impl Case {
                 }
                 call.run(a.view(), b.view(), c.view_mut()).unwrap();
                 let what = format!("{backend:?} {self:?} {blocking:?} {} threads", par.threads());
-                let got = c.values(&what);
-                let wrong = got.iter().zip(&want).position(|(g, w)| !g.same(*w));
-                if let Some(at) = wrong {
-                    panic!("{what}: ({}, {}) is {:?}, not {:?}", at / n, at % n, got[at], want[at]);
-                }
+                compare(&c, &want, &what);
             }
         }
+    }
+
+    /// Runs the case by every other way to call it (a plan, packed operands, a workspace of its own, a tuning that packs
+    /// early), and compares with a plain call, which `check` compares with the definition.
+    fn check_calls<T: Number>(&self, backends: &[&'static Backend], par: &dyn Par) {
+        let (m, k, n) = self.size;
+        let (a, b, c) = (numbers(1, m * k), numbers(2, k * n), numbers::<T>(3, m * n));
+        let (a, b) = (Matrix::new(self.layouts.0, m, k, &a), Matrix::new(self.layouts.1, k, n, &b));
+        let workspace = Workspace::new();
+        let early = Tuning { block: 1, kc: 1, pack_rows: 1, pack_rows_large: 1, thread_work: 1 };
+        for &backend in backends {
+            let base = Gemm::new().alpha(T::from_f64(self.alpha)).beta(T::from_f64(self.beta)).backend(backend);
+            let mut plain = Matrix::new(self.layouts.2, m, n, &c);
+            base.run(a.view(), b.view(), plain.view_mut()).unwrap();
+            let want = plain.values("a plain call");
+            let plan = base.par(par).prepare(a.view().layout(), b.view().layout(), plain.view().layout()).unwrap();
+            let (pa, pb) = (base.pack_a(a.view()).unwrap(), base.pack_b(b.view()).unwrap());
+            let mixed = base.par(par).prepare(a.view().layout(), pb.layout(), plain.view().layout()).unwrap();
+            let small = base.par(par).blocking(SMALL);
+            let calls: [(&str, Call<'_, T>); 9] = [
+                ("a plan", &|c| base.par(par).plan(&plan).run(a.view(), b.view(), c)),
+                ("a workspace", &|c| small.workspace(&workspace).run(a.view(), b.view(), c)),
+                ("a tuning", &|c| base.par(par).tuning(&early).run(a.view(), b.view(), c)),
+                ("packed A", &|c| base.par(par).run(&pa, b.view(), c)),
+                ("packed B", &|c| base.par(par).run(a.view(), &pb, c)),
+                ("packed A and B", &|c| base.par(par).run(&pa, &pb, c)),
+                ("packed A and B in blocks", &|c| small.run(&pa, &pb, c)),
+                ("packed A and B, tuned", &|c| base.par(par).tuning(&early).run(&pa, &pb, c)),
+                ("packed B and a plan", &|c| base.plan(&mixed).run(a.view(), &pb, c)),
+            ];
+            for (name, call) in calls {
+                let mut c = Matrix::new(self.layouts.2, m, n, &c);
+                call(c.view_mut()).unwrap();
+                compare(&c, &want, &format!("{backend:?} {self:?} with {name}"));
+            }
+        }
+    }
+}
+
+/// Compares a product with what it should be.
+fn compare<T: Number>(c: &Matrix<T>, want: &[T], what: &str) {
+    let got = c.values(what);
+    let wrong = got.iter().zip(want).position(|(g, w)| !g.same(*w));
+    if let Some(at) = wrong {
+        panic!("{what}: ({}, {}) is {:?}, not {:?}", at / c.cols, at % c.cols, got[at], want[at]);
     }
 }
 
@@ -290,6 +337,110 @@ fn any_number_of_threads() {
         Case { layouts: (t, t, t), ..case }.check::<f32>(&best, &ways);
         case.check::<f64>(&best, &ways);
     }
+}
+
+#[test]
+fn every_way_to_call_gives_the_same_bits() {
+    let team = Team::new(3);
+    for (m, k, n) in [(1, 1, 1), (1, 300, 70), (2, 40, 130), (5, 7, 33), (13, 300, 37), (40, 600, 129), (150, 260, 170)]
+    {
+        for layouts in [
+            (Layout::RowMajor, Layout::RowMajor, Layout::RowMajor),
+            (Layout::ColMajor, Layout::ColMajor, Layout::ColMajor),
+            (Layout::Sub, Layout::Sparse, Layout::Sparse),
+            (Layout::ColMajor, Layout::Reversed, Layout::Sub),
+        ] {
+            for (alpha, beta) in [(1.0, 0.0), (0.5, -1.0), (0.0, 1.0)] {
+                let case = Case { layouts, alpha, beta, ..Case::plain(m, k, n) };
+                case.check_calls::<f32>(&backends(), &Serial);
+                case.check_calls::<f32>(&backends()[..1], &team);
+                case.check_calls::<f64>(&backends()[..1], &team);
+            }
+        }
+    }
+    for (m, k, n) in [(0, 3, 3), (3, 0, 3), (3, 3, 0)] {
+        Case::plain(m, k, n).check_calls::<f32>(&backends(), &team);
+    }
+}
+
+#[test]
+fn batches_are_products_one_by_one() {
+    let team = Team::new(2);
+    for (count, (m, k, n)) in
+        [(0, (2, 2, 2)), (1, (3, 4, 5)), (3, (7, 300, 20)), (40, (17, 65, 33)), (2, (200, 100, 150))]
+    {
+        let (a, b) = (numbers::<f32>(1, count * m * k), numbers::<f32>(2, count * k * n));
+        let gap = m * n + 3;
+        let bias = numbers::<f32>(4, n);
+        let call = Gemm::new().bias(&bias).activation(Activation::Relu);
+        let (av, bv) = (
+            |i: usize| MatRef::new(&a[i * m * k..][..m * k], m, k),
+            |i: usize| MatRef::new(&b[i * k * n..][..k * n], k, n),
+        );
+        let mut want = vec![7.0; count * gap];
+        for i in 0..count {
+            call.run(av(i).unwrap(), bv(i).unwrap(), MatMut::new(&mut want[i * gap..][..m * n], m, n).unwrap())
+                .unwrap();
+        }
+        for par in [&Serial as &dyn Par, &team] {
+            let mut c = vec![7.0; count * gap];
+            let (ba, bb) = (
+                BatchRef::strided(&a, count, m * k, m, k).unwrap(),
+                BatchRef::strided(&b, count, k * n, k, n).unwrap(),
+            );
+            call.par(par).run_batch(ba, bb, BatchMut::strided(&mut c, count, gap, m, n).unwrap()).unwrap();
+            assert_eq!(c, want, "strided, {count} of {m}x{k}x{n}");
+
+            let mut c = vec![7.0; count * gap];
+            let (la, lb): (Vec<_>, Vec<_>) = (0..count).map(|i| (av(i).unwrap(), bv(i).unwrap())).unzip();
+            let mut lc: Vec<_> = c.chunks_mut(gap).map(|c| MatMut::new(&mut c[..m * n], m, n).unwrap()).collect();
+            call.par(par).run_batch(&la[..], &lb[..], &mut lc[..]).unwrap();
+            assert_eq!(c, want, "a list, {count} of {m}x{k}x{n}");
+        }
+    }
+}
+
+#[test]
+fn one_matrix_can_serve_a_batch() {
+    let (x, w) = (numbers::<f32>(1, 4 * 6), numbers::<f32>(2, 12));
+    let (mut batch, mut whole) = (vec![0.0; 16], vec![0.0; 16]);
+    // The same W, stored as its transpose, for four samples.
+    let w = MatRef::new(&w[..], 2, 6).unwrap();
+    let (a, c) = (BatchRef::strided(&x, 4, 6, 1, 6).unwrap(), BatchMut::strided(&mut batch, 4, 4, 1, 2).unwrap());
+    Gemm::new().run_batch(a, BatchRef::from(w).t(), c).unwrap();
+    let c = MatMut::with_strides(&mut whole, 4, 2, 4, 1).unwrap();
+    kernels::gemm(MatRef::new(&x, 4, 6).unwrap(), w.t(), c).unwrap();
+    assert_eq!(batch, whole);
+}
+
+#[test]
+fn what_a_batch_plan_or_packed_operand_does_not_fit_is_an_error() {
+    let x = numbers::<f32>(1, 60);
+    let mut c = [7.0; 24];
+    let wrong = BatchRef::strided(&x, 3, 20, 4, 6).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(wrong, "a 3x24 view with strides (20, 1) does not fit a slice of length 60");
+    assert!(BatchRef::<f32>::strided(&x, usize::MAX, usize::MAX, 1, 1).is_err());
+    let wrong = BatchMut::strided(&mut c, 3, 5, 2, 3).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(wrong, "elements of a mutable 3x6 view with strides (5, 1) overlap");
+    let (a, b) = (BatchRef::strided(&x, 4, 6, 2, 3).unwrap(), BatchRef::strided(&x, 3, 9, 3, 3).unwrap());
+    let target = BatchMut::strided(&mut c, 4, 6, 2, 3).unwrap();
+    let wrong = Gemm::new().run_batch(a, b, target).unwrap_err().to_string();
+    assert_eq!(wrong, "the batch of B has length 3, but the other operands need 4");
+
+    let (a, b) = (MatRef::new(&x[..6], 2, 3).unwrap(), MatRef::new(&x[..12], 3, 4).unwrap());
+    let call = Gemm::new();
+    let plan = call.prepare(a.layout(), b.layout(), kernels::Layout::row_major(2, 4)).unwrap();
+    let wide = MatMut::with_strides(&mut c, 2, 4, 5, 1).unwrap();
+    let wrong = call.plan(&plan).run(a, b, wide).unwrap_err().to_string();
+    assert_eq!(wrong, "C is 2x4 with strides (5, 1), but the plan was made for 2x4 with strides (4, 1)");
+    let packed = call.pack_a(a).unwrap();
+    let wrong = call.run(b.t(), &packed, MatMut::new(&mut c[..12], 4, 3).unwrap()).unwrap_err().to_string();
+    assert!(wrong.starts_with("B is 2x3"), "{wrong}");
+    let packed = call.pack_b(b.t()).unwrap();
+    let wrong = call.run(&packed, a.t(), MatMut::new(&mut c[..8], 4, 2).unwrap()).unwrap_err().to_string();
+    let name = Backend::active().unwrap().name();
+    assert_eq!(wrong, format!("a matrix was packed for B on {name}, but the call needs it for A on {name}"));
+    assert_eq!(c, [7.0; 24], "a refused call writes nothing");
 }
 
 #[test]

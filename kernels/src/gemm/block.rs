@@ -10,19 +10,6 @@ use super::pack::Pack;
 use super::tile::{Float, Tile};
 use crate::backend::Kernel;
 
-/// Where packed operands are; null for an operand that is read where it lies.
-#[derive(Clone, Copy)]
-pub(crate) struct Packed<T> {
-    /// Room for a panel of A, into which each is packed just before it is used.
-    pub a: *mut T,
-    /// The block of B, in panels of nr columns, the last one rounded up to whole vectors.
-    pub b: *const T,
-}
-
-impl<T> Packed<T> {
-    pub(crate) const NONE: Self = Self { a: std::ptr::null_mut(), b: std::ptr::null() };
-}
-
 /// Cuts `total` into the fewest parts of at most `most`, as equal as they can be: their starts and lengths.
 #[inline(always)]
 pub(crate) fn split(total: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -35,76 +22,76 @@ pub(crate) fn split(total: usize, most: usize) -> impl Iterator<Item = (usize, u
 /// Elements in the largest tile of any kernel.
 pub(crate) const TILE_MAX: usize = 512;
 
-/// Computes a block of C: all of a problem that has products.
+/// Computes a block of C: all of a problem that has products. Unless `room` is null, A is packed there, a panel at a time.
 ///
 /// # Safety
 /// - The obligations of [`super::driver::run`].
-/// - Without a packed B, B's columns are adjacent. Room for A is for `mr * k` elements.
-pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, packed: Packed<T>) {
-    let nr = if packed.b.is_null() { kernel.width(x.m) } else { kernel.nr };
+/// - B is packed, or its columns are adjacent. At `room` there is room for `mr * k` elements.
+pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: *mut T) {
+    let width = kernel.width(x.m);
+    if x.a.packed {
+        // Panels are of mr rows; others are as equal as can be.
+        for i in (0..x.m).step_by(kernel.mr) {
+            let a = Matrix { row: 1, ..x.a.at(i, 0) };
+            // SAFETY: a row of tiles of the caller's problem.
+            unsafe { row(kernel, x, (i, kernel.mr.min(x.m - i)), a, width) };
+        }
+        return;
+    }
     for (i, rows) in split(x.m, kernel.mr) {
         let mut a = x.a.at(i, 0);
-        if !packed.a.is_null() {
-            let to = packed.a;
+        if !room.is_null() {
             let panel = Pack {
                 from: a.ptr.cast_const(),
                 line: a.row,
                 depth: a.col,
                 lines: rows,
                 k: x.k,
-                to,
+                to: room,
                 width: rows,
-                unit: 1,
             };
             // SAFETY: `rows` rows of A, and room for them.
             unsafe { (kernel.pack)(&panel) };
-            a = Matrix { ptr: to, row: 1, col: rows as isize };
+            a = Matrix { ptr: room, row: 1, col: rows as isize, packed: true };
         }
-        for j in (0..x.n).step_by(nr) {
-            let cols = (x.n - j).min(nr);
-            let mut b = x.b.at(0, j);
-            if !packed.b.is_null() {
-                let step = cols.next_multiple_of(kernel.lanes);
-                b = Matrix { ptr: packed.b.wrapping_add(j * x.k).cast_mut(), row: step as isize, col: 1 };
-            }
-            // SAFETY: a tile of the caller's block.
-            unsafe { one(kernel, x, (i, rows), (j, cols), a, b) };
-        }
-        if x.c.col == 1 {
-            let c = x.c.at(i, 0);
-            finish(kernel, x, (i, rows), (0, x.n), c.ptr, c.row);
-        }
+        // SAFETY: a row of tiles of the caller's problem.
+        unsafe { row(kernel, x, (i, rows), a, width) };
     }
 }
 
-/// Whether [`single`] may compute the problem: one tile, and nothing to be packed.
-#[inline]
-pub(crate) fn is_single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) -> bool {
-    x.m <= kernel.mr && x.n <= kernel.width(x.m) && x.b.col == 1
+/// Computes a row of tiles.
+///
+/// # Safety
+/// As [`run`]; `a` is row `i` of A, or its panel.
+#[inline(always)]
+unsafe fn row<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, (i, rows): (usize, usize), a: Matrix<T>, width: usize) {
+    for j in (0..x.n).step_by(width) {
+        // SAFETY: a tile of the caller's block.
+        unsafe { one(kernel, x, (i, rows), (j, width.min(x.n - j)), a) };
+    }
+    if x.c.col == 1 {
+        finish(kernel, x, (i, rows), (0, x.n), x.c.at(i, 0).ptr, x.c.row);
+    }
 }
 
 /// Computes a problem of one tile, for which the loops would take as long as the tile.
 ///
 /// # Safety
-/// As [`run`], for a problem that [`is_single`].
+/// As [`run`], for at most `mr` rows and as many columns as the tiles of that height have.
+#[inline]
 pub(crate) unsafe fn single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
+    let a = if x.a.packed { Matrix { row: 1, ..x.a } } else { x.a };
     // SAFETY: the caller's promise.
-    unsafe { one(kernel, x, (0, x.m), (0, x.n), x.a, x.b) }
+    unsafe { one(kernel, x, (0, x.m), (0, x.n), a) }
     if x.c.col == 1 {
         finish(kernel, x, (0, x.m), (0, x.n), x.c.ptr, x.c.row);
     }
 }
 
-/// Whether [`vector`] may compute the problem: one row, from columns of B that are contiguous.
-#[inline]
-pub(crate) fn is_vector<T: Float>(x: &Problem<T>) -> bool {
-    x.m == 1 && x.b.row == 1 && x.b.col != 1 && x.c.col == 1
-}
-
-/// Computes a problem of one row without packing B.
+/// Computes a problem of one row, whose columns of B are contiguous, without packing B.
 ///
 /// # Safety
-/// As [`run`], for a problem that [`is_vector`].
+/// As [`run`], but for B.
 pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     let row = Gemv {
         k: x.k,
@@ -122,11 +109,11 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     finish(kernel, x, (0, 1), (0, x.n), x.c.ptr, x.c.row);
 }
 
-/// Computes the tile of C at these rows and columns (first and number), from its rows of A and its columns of B. Where
-/// C's columns are adjacent, the epilogue is left to the caller.
+/// Computes the tile of C at these rows and columns (first and number), from its rows of A. Where C's columns are
+/// adjacent, the epilogue is left to the caller.
 ///
 /// # Safety
-/// As [`run`]; B's columns are adjacent.
+/// As [`run`]; `a` is row `i` of A, or its panel.
 #[inline(always)]
 unsafe fn one<T: Float>(
     kernel: &Kernel<T>,
@@ -134,19 +121,20 @@ unsafe fn one<T: Float>(
     (i, rows): (usize, usize),
     (j, cols): (usize, usize),
     a: Matrix<T>,
-    b: Matrix<T>,
 ) {
     let log = kernel.lanes.trailing_zeros();
     let vectors = (cols + kernel.lanes - 1) >> log;
     let tiles = &kernel.tiles[rows - 1];
     let tile_fn = if cols == tiles.masked.len() << log { tiles.full } else { tiles.masked[vectors - 1] };
-    let c = x.c.at(i, j);
+    let (b, c) = (x.b.at(0, j), x.c.at(i, j));
     let tile = Tile {
         a: a.ptr.cast_const(),
         a_row: a.row,
         a_col: a.col,
         b: b.ptr.cast_const(),
         b_row: b.row,
+        // Panels, or adjacent columns: then `col` is 1.
+        b_panel: kernel.nr as isize * b.col,
         c: c.ptr,
         c_row: c.row,
         k: x.k,

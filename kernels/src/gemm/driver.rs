@@ -1,29 +1,40 @@
 //! Loops 4 and 3: cuts a product into jobs, the jobs into blocks, and packs what should be packed. Names no
 //! instruction set: everything that depends on one is in the [`Kernel`].
 
-use super::block::{self, Packed, split};
-use super::blocking::{self, Blocking};
+use super::block::{self, split};
 use super::finish::{Epilogue, Finish};
 use super::pack::Pack;
 use super::tile::Float;
-use super::workspace;
+use super::tuning::{Blocking, Tuning};
+use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::par::Par;
+use crate::view::Layout;
 
 /// A matrix without its lifetime: base, row stride, column stride.
+///
+/// Packed panels are one, too. Of B, panels of nr columns: `row` is nr, and column `j`, a multiple of nr, is `j * col`
+/// away. Of A, panels of mr rows: `col` is mr, and row `i`, a multiple of mr, is `i * row` away. See [`super::pack`].
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<T> {
     pub ptr: *mut T,
     pub row: isize,
     pub col: isize,
+    /// Whether these are packed panels.
+    pub packed: bool,
 }
 
 impl<T> Matrix<T> {
+    /// The matrix of this layout at `ptr`.
+    #[inline(always)]
+    pub(crate) fn new(ptr: *mut T, layout: &Layout) -> Self {
+        Self { ptr, row: layout.row_stride, col: layout.col_stride, packed: layout.packed }
+    }
     fn t(self) -> Self {
         Self { row: self.col, col: self.row, ..self }
     }
-    /// The part that begins at row `i` and column `j`.
+    /// The part that begins at row `i` and column `j`; of panels, at the start of one.
     #[inline(always)]
     pub(crate) fn at(self, i: usize, j: usize) -> Self {
         Self { ptr: self.ptr.wrapping_offset(i as isize * self.row + j as isize * self.col), ..self }
@@ -50,7 +61,7 @@ unsafe impl<T: Sync> Sync for Problem<T> {}
 
 impl<T: Float> Problem<T> {
     /// The same product seen from the other side: C' = B' A'. The same additions in the same order, so the same bits.
-    pub(crate) fn t(&self) -> Self {
+    fn t(&self) -> Self {
         Self {
             m: self.n,
             n: self.m,
@@ -74,11 +85,6 @@ impl<T: Float> Problem<T> {
             ..*self
         }
     }
-
-    /// Whether any product is to be added: otherwise A and B are never read.
-    fn has_products(&self) -> bool {
-        self.k > 0 && self.alpha != T::ZERO
-    }
 }
 
 /// How a problem is to be computed; every choice gives the same bits.
@@ -86,57 +92,98 @@ impl<T: Float> Problem<T> {
 pub(crate) struct Route {
     /// Computed as C' = B' A'.
     pub transposed: bool,
-    pub pack_a: bool,
-    pub pack_b: bool,
-    /// Block sizes that the caller asks for, instead of those of the model.
-    pub blocking: Option<Blocking>,
-    /// Parts along m and n, one job each.
+    pub method: Method,
+    /// Parts along m and n, one job each; the method is that of a part.
     pub jobs: (usize, usize),
 }
 
-impl Route {
-    /// The block sizes for a problem of `m` rows and depth `k`, where something is packed.
-    pub(crate) fn blocks<T>(&self, kernel: &Kernel<T>, m: usize, k: usize) -> Blocking {
-        self.blocking.unwrap_or_else(|| Blocking::model(kernel, m, k)).fit(kernel.nr)
-    }
+/// What is done with a part of a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// No products (k or alpha is 0, or C is empty), so A and B are never read.
+    Scale,
+    /// One tile, operands where they lie.
+    Tile,
+    /// One row times columns that are contiguous.
+    Vector,
+    /// Loops 2 and 1 alone, operands where they lie.
+    Direct,
+    /// All loops; what is not packed is read where it lies.
+    Blocks { pack_a: bool, pack_b: bool, blocking: Blocking },
+}
+
+/// What the caller has set of the route.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    pub tuning: Option<&'a Tuning>,
+    /// Pack both, in these blocks.
+    pub blocking: Option<Blocking>,
+    pub threads: usize,
 }
 
 /// Chooses the route.
 #[inline]
-pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, blocking: Option<Blocking>, threads: usize) -> Route {
-    // A vector of C is made of adjacent columns. A single column is better seen as a row.
-    let transposed = x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
-    let (m, n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
-    let jobs = if threads > 1 { jobs(kernel, (m, x.k, n), threads) } else { (1, 1) };
-    let (m, n) = if jobs == (1, 1) { (m, n) } else { (m.div_ceil(jobs.0), n.div_ceil(jobs.1)) };
-    let forced = blocking.is_some();
+pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
+    // A vector of C is made of adjacent columns. A single column is better seen as a row. Panels have their side.
+    let sides = !x.a.packed && !x.b.packed;
+    let transposed = sides && x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
+    let (mut m, mut n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
+    let route = |method, jobs| Route { transposed, method, jobs };
+    if m == 0 || n == 0 || x.k == 0 || x.alpha == T::ZERO {
+        return route(Method::Scale, (1, 1));
+    }
+    let is_tile = |m, n| m <= kernel.mr && n <= kernel.width(m) && (b.col == 1 || b.packed);
+    if set.blocking.is_none() && is_tile(m, n) {
+        return route(Method::Tile, (1, 1));
+    }
+    let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
+    let mut jobs = (1, 1);
+    if set.threads > 1 {
+        jobs = grid(kernel, tuning, (m, x.k, n), set.threads);
+        (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
+    }
+    if let Some(blocking) = set.blocking {
+        let blocking = blocking.fit(kernel.nr);
+        return route(Method::Blocks { pack_a: !a.packed, pack_b: !b.packed, blocking }, jobs);
+    }
+    if m == 1 && !a.packed && !b.packed && b.row == 1 && b.col != 1 && (x.c.row == 1 || x.c.col == 1) {
+        return route(Method::Vector, jobs);
+    }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy: a few where it does not fit the second cache.
-    let often = m >= 160 || (m >= 24 && x.k.saturating_mul(n) > blocking::area::<T>());
-    let pack_b = b.col != 1 || forced || often;
+    let often = m >= tuning.pack_rows || (m >= tuning.pack_rows_large && x.k.saturating_mul(n) > tuning.block);
+    let pack_b = !b.packed && (b.col != 1 || often);
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() * size_of::<T>() >= 2048;
-    let pack_a = forced || (steep && x.k >= 256 && n >= 256);
-    Route { transposed, pack_a, pack_b, blocking, jobs }
+    let pack_a = !a.packed && steep && x.k >= 256 && n >= 256;
+    if !pack_a && !pack_b && (!b.packed || m <= kernel.mr) {
+        return route(Method::Direct, jobs);
+    }
+    let blocking = tuning.blocks(kernel, m, x.k).fit(kernel.nr);
+    route(Method::Blocks { pack_a, pack_b, blocking }, jobs)
 }
 
-/// Multiplications that pay for waking one more thread.
-const WORK_PER_THREAD: usize = 2_000_000;
-
-/// Parts along m and n: as many as pay for the hand-off, tiles kept whole.
-fn jobs<T>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads: usize) -> (usize, usize) {
-    let work = m.saturating_mul(n).saturating_mul(k);
-    let threads = threads.min(work / WORK_PER_THREAD);
+/// Parts along m and n: as many as pay for the hand-off; more than threads where they stay large, so that one core that
+/// is slow, or busy, does not hold up the others.
+fn grid<T: Float>(
+    kernel: &Kernel<T>,
+    tuning: &Tuning,
+    (m, k, n): (usize, usize, usize),
+    threads: usize,
+) -> (usize, usize) {
+    let paid = m.saturating_mul(n).saturating_mul(k) / tuning.thread_work.max(1);
+    let threads = threads.min(paid);
     if threads < 2 {
         return (1, 1);
     }
+    let parts = if paid / (4 * threads) >= 8 { 4 * threads } else { threads };
     // The grid whose largest part is smallest, counted in vectors; ties go to the squarer part, which reads less.
     let cost = |jm: usize, jn: usize| {
         let (m, n) = (m.div_ceil(jm), n.div_ceil(jn));
         (m * n.div_ceil(kernel.lanes), m + n)
     };
-    (1..=threads.min(m))
-        .map(|jm| (jm, (threads / jm).min(n.div_ceil(kernel.lanes)).max(1)))
+    (1..=parts.min(m))
+        .map(|jm| (jm, (parts / jm).min(n.div_ceil(kernel.lanes)).max(1)))
         .min_by_key(|&(jm, jn)| cost(jm, jn))
         .unwrap_or((1, 1))
 }
@@ -144,73 +191,93 @@ fn jobs<T>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads: usize)
 /// Computes the problem.
 ///
 /// # Safety
-/// - The kernel's row is supported by this CPU.
+/// - The kernel's row is supported by this CPU, and the route is one of this kernel for a problem of these sizes,
+///   strides and factors.
 /// - A and B are readable, C is writable (and, unless beta is 0, readable) at every element of their shapes, and C's
 ///   elements have places of their own, apart from A, B and the epilogue's vectors, which reach as far as C.
-pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route, par: &dyn Par) {
+/// - Packed operands are panels of this kernel.
+#[inline]
+pub(crate) unsafe fn run<T: Float>(
+    kernel: &Kernel<T>,
+    x: &Problem<T>,
+    route: &Route,
+    par: &dyn Par,
+    space: Option<&Workspace>,
+) {
+    let turned;
+    let x = if route.transposed {
+        turned = x.t();
+        &turned
+    } else {
+        x
+    };
     let (jm, jn) = route.jobs;
     if jm * jn <= 1 {
         // SAFETY: the caller's promise.
-        return unsafe { serial(kernel, x, route) };
+        return unsafe { serial(kernel, x, route.method, space) };
     }
+    // The last lanes of a row belong together: columns are cut at whole vectors, panels between each other.
+    let (rows, cols) = (if x.a.packed { kernel.mr } else { 1 }, if x.b.packed { kernel.nr } else { kernel.lanes });
     let part = |job: usize| {
-        // The last lanes of a row belong together: columns are cut at whole vectors.
-        let vectors = x.n.div_ceil(kernel.lanes);
-        let rows = nth(x.m, jm, job % jm);
-        let (v, len) = nth(vectors, jn, job / jm);
-        let j = v * kernel.lanes;
-        let cols = (j, (len * kernel.lanes).min(x.n - j));
-        // SAFETY: a part of a good problem is one; parts do not share elements of C.
-        unsafe { serial(kernel, &x.part(rows, cols), route) }
+        let (rows, cols) = (nth(x.m, rows, jm, job % jm), nth(x.n, cols, jn, job / jm));
+        if rows.1 > 0 && cols.1 > 0 {
+            // SAFETY: a part of a good problem is one; parts do not share elements of C.
+            unsafe { serial(kernel, &x.part(rows, cols), route.method, space) }
+        }
     };
     par.run(jm * jn, &part);
 }
 
-/// The start and length of part `i` of `parts` of `total`.
-fn nth(total: usize, parts: usize, i: usize) -> (usize, usize) {
-    let (len, longer) = (total / parts, total % parts);
-    (i * len + i.min(longer), len + usize::from(i < longer))
+/// The start and length of part `i` of `parts` of `total`, cut at multiples of `unit`.
+fn nth(total: usize, unit: usize, parts: usize, i: usize) -> (usize, usize) {
+    let units = total.div_ceil(unit);
+    let (len, longer) = (units / parts, units % parts);
+    let start = (i * len + i.min(longer)) * unit;
+    let len = (len + usize::from(i < longer)) * unit;
+    (start.min(total), len.min(total.saturating_sub(start)))
 }
 
 /// Computes the problem on this thread.
 ///
 /// # Safety
 /// As [`run`].
-unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
-    if x.m == 0 || x.n == 0 {
-        return;
+#[inline]
+unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, space: Option<&Workspace>) {
+    // SAFETY (each arm): the caller's promise; the method is one that `route` chose for such a problem.
+    match method {
+        // SAFETY: as above.
+        Method::Scale => unsafe { scale(kernel, x) },
+        // SAFETY: as above.
+        Method::Tile => unsafe { block::single(kernel, x) },
+        // SAFETY: as above.
+        Method::Vector => unsafe { block::vector(kernel, x) },
+        // SAFETY: as above.
+        Method::Direct => unsafe { block::run(kernel, x, std::ptr::null_mut()) },
+        // SAFETY: as above.
+        Method::Blocks { pack_a, pack_b, blocking } => unsafe { blocks(kernel, x, (pack_a, pack_b), blocking, space) },
     }
-    if !x.has_products() {
-        // SAFETY: the caller's promise.
-        return unsafe { scale(kernel, x) };
-    }
-    if route.blocking.is_none() {
-        if block::is_single(kernel, x) {
-            // SAFETY: the caller's promise.
-            return unsafe { block::single(kernel, x) };
-        }
-        if block::is_vector(x) {
-            // SAFETY: the caller's promise.
-            return unsafe { block::vector(kernel, x) };
-        }
-    }
-    if !route.pack_a && !route.pack_b {
-        // SAFETY: the caller's promise; B's columns are adjacent, or the route would pack it.
-        return unsafe { block::run(kernel, x, Packed::NONE) };
-    }
-    let Blocking { kc, nc } = route.blocks(kernel, x.m, x.k);
-    let (kc, nc) = (kc.min(x.k), nc.min(x.n.next_multiple_of(kernel.lanes)));
-    let room_a = if route.pack_a { (kernel.mr * kc).next_multiple_of(workspace::ALIGN) } else { 0 };
-    let room_b = if route.pack_b { nc * kc } else { 0 };
-    workspace::with(room_a + room_b, |space: *mut T| {
-        let mut packed = Packed::NONE;
-        if route.pack_a {
-            packed.a = space;
-        }
+}
+
+/// Loops 4 and 3.
+///
+/// # Safety
+/// As [`run`]; B's columns are adjacent, or it is packed or to be packed.
+unsafe fn blocks<T: Float>(
+    kernel: &Kernel<T>,
+    x: &Problem<T>,
+    (pack_a, pack_b): (bool, bool),
+    Blocking { kc, nc }: Blocking,
+    space: Option<&Workspace>,
+) {
+    let depth = kc.min(x.k);
+    let room_a = if pack_a { (kernel.mr * depth).next_multiple_of(workspace::ALIGN) } else { 0 };
+    let room_b = if pack_b { nc.min(x.n.next_multiple_of(kernel.nr)) * depth } else { 0 };
+    workspace::with(space, room_a + room_b, |room: *mut T| {
+        let panel = if pack_a { room } else { std::ptr::null_mut() };
         for (j, n) in split_at(x.n, nc, kernel.nr) {
             for (p, k) in split_at(x.k, kc, CHUNK) {
                 let last = p + k == x.k;
-                let part = Problem {
+                let mut part = Problem {
                     n,
                     k,
                     a: x.a.at(0, p),
@@ -220,8 +287,8 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
                     epilogue: if last { x.epilogue.map(|e| e.at(0, j)) } else { None },
                     ..*x
                 };
-                if route.pack_b {
-                    let to = space.wrapping_add(room_a);
+                if pack_b {
+                    let to = room.wrapping_add(room_a);
                     let block = Pack {
                         from: part.b.ptr.cast_const(),
                         line: part.b.col,
@@ -230,14 +297,13 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, route: &Route) {
                         k,
                         to,
                         width: kernel.nr,
-                        unit: kernel.lanes,
                     };
                     // SAFETY: the part's B, for which there is room.
                     unsafe { (kernel.pack)(&block) };
-                    packed.b = to;
+                    part.b = Matrix { ptr: to, row: kernel.nr as isize, col: k as isize, packed: true };
                 }
-                // SAFETY: a part of the caller's problem.
-                unsafe { block::run(kernel, &part, packed) };
+                // SAFETY: a part of the caller's problem; there is room for a panel of A.
+                unsafe { block::run(kernel, &part, panel) };
             }
         }
     });

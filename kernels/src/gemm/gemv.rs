@@ -41,129 +41,60 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
     s.run(
         #[inline(always)]
         || {
-            let mut j = 0;
-            while j < x.n {
-                let left = x.n - j;
-                let lines = left.min(S::LANES);
-                // SAFETY: the caller's promise, for these columns from j on.
+            for j in (0..x.n).step_by(S::LANES) {
+                let lines = (x.n - j).min(S::LANES);
+                // SAFETY: the caller's promise, for `lines` columns from j on.
                 unsafe {
-                    j += if left >= SIDE * S::LANES {
-                        // Spelled out, so that the sums stay in registers.
-                        columns(
-                            s,
-                            x,
-                            j,
-                            lines,
-                            #[inline(always)]
-                            |p, end, [a, b, c, d]: [S::V; SIDE]| {
-                                let at = |g: usize| j + g * S::LANES;
-                                [
-                                    line::<S, T, true>(s, x, at(0), lines, p, end, a),
-                                    line::<S, T, true>(s, x, at(1), lines, p, end, b),
-                                    line::<S, T, true>(s, x, at(2), lines, p, end, c),
-                                    line::<S, T, true>(s, x, at(3), lines, p, end, d),
-                                ]
-                            },
-                        )
+                    if lines == S::LANES {
+                        columns::<S, T, true>(s, x, j, lines);
                     } else {
-                        columns(
-                            s,
-                            x,
-                            j,
-                            lines,
-                            #[inline(always)]
-                            |p, end, [a]| [line::<S, T, false>(s, x, j, lines, p, end, a)],
-                        )
-                    };
+                        columns::<S, T, false>(s, x, j, lines);
+                    }
                 }
             }
         },
     );
 }
 
-/// Vectors of C side by side: as many chains of additions, so that one does not wait for the sums of the last.
-const SIDE: usize = 4;
-
-/// `G` vectors of C, of `lines` columns each; `add` adds the products of a line from `p` on, as far as `end`, to their
-/// sums. Returns the number of columns.
+/// Up to `LANES` columns of C; `FULL` says that there are so many.
 ///
 /// # Safety
-/// See [`GemvFn`]; the columns exist.
+/// See [`GemvFn`]; columns `j..j + lines` exist.
 #[inline(always)]
-unsafe fn columns<S: Simd<T>, T: Float, const G: usize>(
-    s: S,
-    x: &Gemv<T>,
-    j: usize,
-    lines: usize,
-    add: impl Fn(usize, usize, [S::V; G]) -> [S::V; G],
-) -> usize {
+unsafe fn columns<S: Simd<T>, T: Float, const FULL: bool>(s: S, x: &Gemv<T>, j: usize, lines: usize) {
     let (alpha, mask) = (s.splat(x.alpha), s.first(lines));
-    let place = |g: usize| x.c.wrapping_add(j + g * S::LANES);
-    let mut c = [s.splat(T::ZERO); G];
-    if x.beta != T::ZERO {
-        for (g, c) in c.iter_mut().enumerate() {
-            // SAFETY: elements of C; beta asks for the old ones.
-            *c = unsafe { s.mul(s.splat(x.beta), s.load_masked(place(g), mask)) };
-        }
-    }
+    let to = x.c.wrapping_add(j);
+    // SAFETY: `lines` elements of C; beta asks for the old ones.
+    let mut c = if x.beta == T::ZERO { None } else { Some(unsafe { s.mul(s.splat(x.beta), s.load_masked(to, mask)) }) };
     for chunk in (0..x.k).step_by(CHUNK) {
         let end = x.k.min(chunk + CHUNK);
-        let mut sums = [s.splat(T::ZERO); G];
-        for p in (chunk..end).step_by(line_len::<S, T>()) {
-            sums = add(p, end, sums);
-        }
-        let first = chunk == 0 && x.beta == T::ZERO;
-        for (c, sum) in c.iter_mut().zip(sums) {
-            *c = if first { s.mul(alpha, sum) } else { s.fma(alpha, sum, *c) };
-        }
-    }
-    for (g, c) in c.into_iter().enumerate() {
-        // SAFETY: elements of C.
-        unsafe { s.store_masked(place(g), mask, c) };
-    }
-    G * lines
-}
-
-/// Elements along k that are worked on before the next columns: a cache line, which columns a power of two apart could
-/// throw out again; whole squares.
-const fn line_len<S: Simd<T>, T>() -> usize {
-    let line = 64 / size_of::<T>();
-    if line < S::LANES { S::LANES } else { line }
-}
-
-/// Adds the products of a line to the sums of the `lines` columns from `j` on; `FULL` says that they are all lanes.
-///
-/// # Safety
-/// See [`GemvFn`]; the columns exist, and `p < end <= k`.
-#[inline(always)]
-unsafe fn line<S: Simd<T>, T: Float, const FULL: bool>(
-    s: S,
-    x: &Gemv<T>,
-    j: usize,
-    lines: usize,
-    p: usize,
-    end: usize,
-    mut sum: S::V,
-) -> S::V {
-    let len = line_len::<S, T>();
-    for p in (p..p + len).step_by(S::LANES) {
-        let from = x.b.wrapping_offset(j as isize * x.b_col).wrapping_add(p);
-        let a = x.a.wrapping_offset(p as isize * x.a_col);
-        // SAFETY: as many elements of `lines` columns of B, and of A, as there are steps.
-        unsafe {
-            if FULL && p + S::LANES <= end {
-                let square = load_square::<S, T, true>(s, from, x.b_col, lines, S::LANES);
-                for (r, b) in square[..S::LANES].iter().enumerate() {
-                    sum = s.fma(s.splat(*a.wrapping_offset(r as isize * x.a_col)), *b, sum);
-                }
-            } else {
-                let steps = (end.max(p) - p).min(S::LANES);
-                let square = load_square::<S, T, false>(s, from, x.b_col, lines, steps);
-                for (r, b) in square[..steps].iter().enumerate() {
-                    sum = s.fma(s.splat(*a.wrapping_offset(r as isize * x.a_col)), *b, sum);
+        let mut sum = s.splat(T::ZERO);
+        for p in (chunk..end).step_by(S::LANES) {
+            let steps = (end - p).min(S::LANES);
+            let from = x.b.wrapping_offset(j as isize * x.b_col).wrapping_add(p);
+            let a = x.a.wrapping_offset(p as isize * x.a_col);
+            // SAFETY: `steps` elements of `lines` columns of B, and of A.
+            unsafe {
+                if FULL && steps == S::LANES {
+                    let square = load_square::<S, T, true>(s, from, x.b_col, lines, steps);
+                    for (r, b) in square[..S::LANES].iter().enumerate() {
+                        sum = s.fma(s.splat(*a.wrapping_offset(r as isize * x.a_col)), *b, sum);
+                    }
+                } else {
+                    let square = load_square::<S, T, false>(s, from, x.b_col, lines, steps);
+                    for (r, b) in square[..steps].iter().enumerate() {
+                        sum = s.fma(s.splat(*a.wrapping_offset(r as isize * x.a_col)), *b, sum);
+                    }
                 }
             }
         }
+        c = Some(match c {
+            None => s.mul(alpha, sum),
+            Some(c) => s.fma(alpha, sum, c),
+        });
     }
-    sum
+    if let Some(c) = c {
+        // SAFETY: `lines` elements of C.
+        unsafe { s.store_masked(to, mask, c) };
+    }
 }

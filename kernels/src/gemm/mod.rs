@@ -3,25 +3,33 @@
 //! The way of a call: [`Gemm::run`] checks the shapes and takes a row of the table, `driver` chooses a route and walks
 //! loops 5 to 3, `block` loops 2 and 1, and `tile` is the micro-kernel.
 
+mod batch;
 pub(crate) mod block;
-pub(crate) mod blocking;
 pub(crate) mod driver;
+mod explain;
 pub(crate) mod finish;
 pub(crate) mod gemv;
 pub(crate) mod pack;
+mod packed;
 pub(crate) mod tile;
-pub(crate) mod workspace;
+pub(crate) mod tuning;
+mod workspace;
+
+pub use batch::{BatchMut, BatchRef};
+pub use explain::Explanation;
+pub use packed::{Operand, Packed};
+pub use workspace::Workspace;
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::math::Activation;
 use crate::par::{Par, Serial};
-use crate::view::{MatMut, MatRef};
-use blocking::Blocking;
-use driver::{Matrix, Problem, Route};
+use crate::view::{Layout, MatMut, MatRef};
+use driver::{Matrix, Method, Problem, Route, Settings};
 use finish::{Bias, Epilogue};
-use std::fmt;
+use packed::Side;
 use tile::Float;
+use tuning::{Blocking, Tuning};
 
 /// The element types of [`Gemm`]: `f32` and `f64`.
 pub trait Element: Float {}
@@ -50,7 +58,10 @@ pub struct Gemm<'a, T> {
     bias_per_row: bool,
     activation: Activation,
     blocking: Option<Blocking>,
+    tuning: Option<&'a Tuning>,
+    plan: Option<&'a Plan>,
     par: &'a dyn Par,
+    workspace: Option<&'a Workspace>,
     backend: Option<&'static Backend>,
 }
 
@@ -72,7 +83,10 @@ impl<'a, T: Element> Gemm<'a, T> {
             bias_per_row: false,
             activation: Activation::Identity,
             blocking: None,
+            tuning: None,
+            plan: None,
             par: &Serial,
+            workspace: None,
             backend: None,
         }
     }
@@ -119,6 +133,27 @@ impl<'a, T: Element> Gemm<'a, T> {
         Self { blocking: Some(blocking), ..self }
     }
 
+    /// Block sizes and thresholds, instead of those of a profile or the model.
+    #[inline]
+    #[must_use]
+    pub fn tuning(self, tuning: &'a Tuning) -> Self {
+        Self { tuning: Some(tuning), ..self }
+    }
+
+    /// How the product is computed: what [`Self::prepare`] chose, so that nothing is left to be chosen.
+    #[inline]
+    #[must_use]
+    pub fn plan(self, plan: &'a Plan) -> Self {
+        Self { plan: Some(plan), ..self }
+    }
+
+    /// Where panels are packed, instead of a buffer that each thread keeps.
+    #[inline]
+    #[must_use]
+    pub fn workspace(self, workspace: &'a Workspace) -> Self {
+        Self { workspace: Some(workspace), ..self }
+    }
+
     /// Who computes the parts of a large product.
     #[inline]
     #[must_use]
@@ -133,57 +168,141 @@ impl<'a, T: Element> Gemm<'a, T> {
         Self { backend: Some(backend), ..self }
     }
 
-    /// Computes the product of A (m x k) and B (k x n) into C (m x n).
+    /// Computes the product of A (m x k) and B (k x n) into C (m x n). A and B are views, or [`Packed`] matrices.
     ///
     /// # Errors
-    /// When the shapes disagree, a bias has the wrong length, f64 is asked for an activation other than ReLU, or the
-    /// instruction set pinned by `KERNELS_ISA` is not
-    /// there. C is as it was.
+    /// When the shapes disagree, a bias has the wrong length, f64 is asked for an activation other than ReLU, an operand
+    /// was packed for another side or backend or differs from the plan, or the instruction set pinned by `KERNELS_ISA` is
+    /// not there. C is as it was.
     #[inline]
-    pub fn run(&self, a: MatRef<'_, T>, b: MatRef<'_, T>, mut c: MatMut<'_, T>) -> Result<()> {
-        let (m, k) = a.shape();
-        let n = b.cols();
-        if b.rows() != k {
-            return Err(Error::Shape { what: "B", expected: (k, n), found: b.shape() });
-        }
-        if c.shape() != (m, n) {
-            return Err(Error::Shape { what: "C", expected: (m, n), found: c.shape() });
-        }
-        if !T::has(self.activation) {
-            let asked = format!("{:?}", self.activation);
-            return Err(Error::Activation { asked, element: std::any::type_name::<T>() });
-        }
-        let bias = match (self.bias, self.bias_per_row) {
-            (None, _) => Bias::None,
-            (Some(v), false) => Bias::Columns(vector("the bias of the columns", v, n)?),
-            (Some(v), true) => Bias::Rows(vector("the bias of the rows", v, m)?),
-        };
-        let matrix = |x: MatRef<'_, T>| Matrix { ptr: x.as_ptr().cast_mut(), row: x.row_stride(), col: x.col_stride() };
-        let plain = self.bias.is_none() && self.activation == Activation::Identity;
-        let problem = Problem {
-            m,
-            k,
-            n,
-            a: matrix(a),
-            b: matrix(b),
-            c: Matrix { ptr: c.as_mut_ptr(), row: c.row_stride(), col: c.col_stride() },
-            alpha: self.alpha,
-            beta: self.beta,
-            epilogue: if plain { None } else { Some(Epilogue { bias, activation: self.activation }) },
-        };
-        let kernel = T::kernel(self.chosen()?);
-        let route = driver::route(kernel, &problem, self.blocking, self.par.threads());
-        let turned;
-        let problem = if route.transposed {
-            turned = problem.t();
-            &turned
-        } else {
-            &problem
+    pub fn run<'x>(
+        &self,
+        a: impl Into<Operand<'x, T>>,
+        b: impl Into<Operand<'x, T>>,
+        mut c: MatMut<'_, T>,
+    ) -> Result<()>
+    where
+        T: 'x,
+    {
+        let (a, b) = (a.into(), b.into());
+        let place = Matrix::new(c.as_mut_ptr(), &c.layout());
+        let (backend, problem) = self.problem(&a, &b, &c.layout(), place)?;
+        let kernel = T::kernel(backend);
+        let route = match self.plan {
+            Some(plan) => plan.route_of(backend, [a.layout, b.layout, c.layout()], self.alpha == T::ZERO)?,
+            None => driver::route(kernel, &problem, self.settings()),
         };
         // SAFETY: a backend that can be had is supported; the views vouch for their elements, `&mut` for C's being apart
-        // from all else; the shapes were checked.
-        unsafe { driver::run(kernel, problem, &route, self.par) };
+        // from all else; shapes and panels were checked; the plan's route is one for these layouts.
+        unsafe { driver::run(kernel, &problem, &route, self.par, self.workspace) };
         Ok(())
+    }
+
+    /// Computes a batch of products, `C[i] <- A[i] B[i]` for each C there is, with the same settings for all. Threads
+    /// share the batch where there are as many products as threads, else each product.
+    ///
+    /// ```
+    /// use kernels::{BatchMut, BatchRef, Gemm, MatRef};
+    /// let x = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]; // three 1 x 2 matrices
+    /// let w = [1.0, 0.0, 0.0, -1.0];
+    /// let mut y = [0.0; 6];
+    /// let a = BatchRef::strided(&x, 3, 2, 1, 2)?;
+    /// Gemm::new().run_batch(a, MatRef::new(&w, 2, 2)?, BatchMut::strided(&mut y, 3, 2, 1, 2)?)?;
+    /// assert_eq!(y, [1.0, -2.0, 3.0, -4.0, 5.0, -6.0]);
+    /// # Ok::<(), kernels::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::run`], and when A or B has another number of matrices. No C has been written then. A plan is not used.
+    pub fn run_batch<'x>(
+        &self,
+        a: impl Into<BatchRef<'x, T>>,
+        b: impl Into<BatchRef<'x, T>>,
+        c: impl Into<BatchMut<'x, T>>,
+    ) -> Result<()>
+    where
+        T: 'x,
+    {
+        let (a, b, c) = (a.into(), b.into(), c.into());
+        let count = c.count();
+        for (what, batch) in [("the batch of A", &a), ("the batch of B", &b)] {
+            if let Some(found) = batch.count().filter(|&found| found != count) {
+                return Err(Error::Length { what, expected: count, found });
+            }
+        }
+        let call = |i: usize| self.problem(&a.get(i).into(), &b.get(i).into(), &c.layout(i), c.matrix(i));
+        let mut work = 0_usize;
+        for i in 0..count {
+            let (_, x) = call(i)?;
+            work = work.saturating_add(x.m.saturating_mul(x.k).saturating_mul(x.n));
+        }
+        let kernel = T::kernel(self.chosen()?);
+        let run = |i: usize, par: &dyn Par| {
+            // The same checks as before, of views that can't have changed.
+            let Ok((_, x)) = call(i) else { return };
+            let route = driver::route(kernel, &x, Settings { threads: par.threads(), ..self.settings() });
+            // SAFETY: as in `run`; a batch vouches for the elements of its matrices, and those of C for being apart.
+            unsafe { driver::run(kernel, &x, &route, par, self.workspace) };
+        };
+        let threads = self.par.threads();
+        let tuning = self.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
+        if threads > 1 && count >= threads && work / tuning.thread_work.max(1) >= 2 {
+            let jobs = count.min(4 * threads);
+            self.par.run(jobs, &|job| (job * count / jobs..(job + 1) * count / jobs).for_each(|i| run(i, &Serial)));
+        } else {
+            (0..count).for_each(|i| run(i, self.par));
+        }
+        Ok(())
+    }
+
+    /// Packs an A (m x k) of any layout, to be given to [`Self::run`] any number of times.
+    ///
+    /// # Errors
+    /// When the instruction set pinned by `KERNELS_ISA` is not there, or the panels do not fit the address space.
+    pub fn pack_a(&self, a: MatRef<'_, T>) -> Result<Packed<T>> {
+        Packed::new(self.chosen()?, Side::A, a)
+    }
+
+    /// Packs a B (k x n) of any layout, to be given to [`Self::run`] any number of times.
+    ///
+    /// ```
+    /// use kernels::{Gemm, MatMut, MatRef};
+    /// let weights = Gemm::new().pack_b(MatRef::new(&[1.0f32, 2.0, 3.0, 4.0], 2, 2)?)?;
+    /// let mut y = [0.0; 2];
+    /// Gemm::new().run(MatRef::new(&[1.0, 1.0], 1, 2)?, &weights, MatMut::new(&mut y, 1, 2)?)?;
+    /// assert_eq!(y, [4.0, 6.0]);
+    /// # Ok::<(), kernels::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::pack_a`].
+    pub fn pack_b(&self, b: MatRef<'_, T>) -> Result<Packed<T>> {
+        Packed::new(self.chosen()?, Side::B, b)
+    }
+
+    /// Chooses how to compute products of these layouts, once for many calls of [`Self::plan`]: with the backend, tuning,
+    /// blocking and number of threads of this call, and with any bias, activation and factors.
+    ///
+    /// ```
+    /// use kernels::{Gemm, Layout, MatMut, MatRef};
+    /// let plan = Gemm::<f32>::new().prepare(Layout::row_major(1, 2), Layout::row_major(2, 2), Layout::row_major(1, 2))?;
+    /// let (x, w, mut y) = ([1.0, 1.0], [1.0, 2.0, 3.0, 4.0], [0.0; 2]);
+    /// Gemm::new().plan(&plan).run(MatRef::new(&x, 1, 2)?, MatRef::new(&w, 2, 2)?, MatMut::new(&mut y, 1, 2)?)?;
+    /// assert_eq!(y, [4.0, 6.0]);
+    /// # Ok::<(), kernels::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the shapes disagree, or the instruction set pinned by `KERNELS_ISA` is not there.
+    pub fn prepare(&self, a: Layout, b: Layout, c: Layout) -> Result<Plan> {
+        check_shapes(&a, &b, &c)?;
+        let backend = self.chosen()?;
+        let null = |layout: &Layout| Matrix::new(std::ptr::null_mut(), layout);
+        let (m, k, n) = (a.rows, a.cols, b.cols);
+        let (a_, b_, c_) = (null(&a), null(&b), null(&c));
+        let x = Problem { m, k, n, a: a_, b: b_, c: c_, alpha: T::ONE, beta: T::ZERO, epilogue: None };
+        let route = driver::route(T::kernel(backend), &x, self.settings());
+        Ok(Plan { backend, layouts: [a, b, c], route })
     }
 
     /// Tells how a product of dense row-major matrices of these sizes would be computed, and why.
@@ -191,26 +310,53 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// # Errors
     /// When the instruction set pinned by `KERNELS_ISA` is not there.
     pub fn explain(&self, m: usize, k: usize, n: usize) -> Result<Explanation> {
-        let backend = self.chosen()?;
-        let kernel = T::kernel(backend);
-        let dense = |cols: usize| Matrix { ptr: std::ptr::null_mut(), row: cols as isize, col: 1 };
-        let problem = Problem {
-            m,
-            k,
-            n,
-            a: dense(k),
-            b: dense(n),
-            c: dense(n),
-            alpha: self.alpha,
-            beta: self.beta,
-            epilogue: None,
+        self.explain_layouts(Layout::row_major(m, k), Layout::row_major(k, n), Layout::row_major(m, n))
+    }
+
+    /// Tells how a product of matrices of these layouts would be computed, and why.
+    ///
+    /// # Errors
+    /// When the shapes disagree, or the instruction set pinned by `KERNELS_ISA` is not there.
+    pub fn explain_layouts(&self, a: Layout, b: Layout, c: Layout) -> Result<Explanation> {
+        let plan = self.prepare(a, b, c)?;
+        Ok(Explanation::new(T::kernel(plan.backend), &plan, self.settings(), self.backend.is_some()))
+    }
+
+    #[inline]
+    fn settings(&self) -> Settings<'_> {
+        Settings { tuning: self.tuning, blocking: self.blocking, threads: self.par.threads() }
+    }
+
+    /// Checks a call, and puts it together.
+    #[inline]
+    fn problem(
+        &self,
+        a: &Operand<'_, T>,
+        b: &Operand<'_, T>,
+        layout: &Layout,
+        c: Matrix<T>,
+    ) -> Result<(&'static Backend, Problem<T>)> {
+        check_shapes(&a.layout, &b.layout, layout)?;
+        let (m, k, n) = (a.layout.rows, a.layout.cols, b.layout.cols);
+        if !T::has(self.activation) {
+            let asked = format!("{:?}", self.activation);
+            return Err(Error::Activation { asked, element: T::NAME });
+        }
+        let bias = match (self.bias, self.bias_per_row) {
+            (None, _) => Bias::None,
+            (Some(v), false) => Bias::Columns(vector("the bias of the columns", v, n)?),
+            (Some(v), true) => Bias::Rows(vector("the bias of the rows", v, m)?),
         };
-        let route = driver::route(kernel, &problem, self.blocking, self.par.threads());
-        let size = (m, k, n);
-        let tile = (kernel.mr, kernel.nr);
-        let pinned = self.backend.is_some() || std::env::var_os(crate::backend::PIN).is_some();
-        let blocks = route.blocks(kernel, if route.transposed { n } else { m }, k);
-        Ok(Explanation { backend: backend.name(), pinned, tile, size, route, blocks, threads: self.par.threads() })
+        let backend = self.chosen()?;
+        for (operand, side) in [(a, Side::A), (b, Side::B)] {
+            if let Some(packed) = operand.packed {
+                packed.check(backend, side)?;
+            }
+        }
+        let plain = self.bias.is_none() && self.activation == Activation::Identity;
+        let epilogue = if plain { None } else { Some(Epilogue { bias, activation: self.activation }) };
+        let (a, b) = (a.matrix(), b.matrix());
+        Ok((backend, Problem { m, k, n, a, b, c, alpha: self.alpha, beta: self.beta, epilogue }))
     }
 
     #[inline]
@@ -223,8 +369,45 @@ impl<'a, T: Element> Gemm<'a, T> {
 }
 
 #[inline]
+fn check_shapes(a: &Layout, b: &Layout, c: &Layout) -> Result<()> {
+    if b.rows != a.cols {
+        return Err(Error::Shape { what: "B", expected: (a.cols, b.cols), found: (b.rows, b.cols) });
+    }
+    if (c.rows, c.cols) != (a.rows, b.cols) {
+        return Err(Error::Shape { what: "C", expected: (a.rows, b.cols), found: (c.rows, c.cols) });
+    }
+    Ok(())
+}
+
+#[inline]
 fn vector<T>(what: &'static str, v: &[T], expected: usize) -> Result<*const T> {
     if v.len() == expected { Ok(v.as_ptr()) } else { Err(Error::Length { what, expected, found: v.len() }) }
+}
+
+/// How products of fixed layouts are computed, chosen once: see [`Gemm::prepare`].
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    backend: &'static Backend,
+    layouts: [Layout; 3],
+    route: Route,
+}
+
+impl Plan {
+    /// The route, for a call with these operands on this backend.
+    #[inline]
+    fn route_of(&self, backend: &'static Backend, layouts: [Layout; 3], no_products: bool) -> Result<Route> {
+        if !std::ptr::eq(backend, self.backend) {
+            let needed = format!("{backend:?}");
+            return Err(Error::Packed { packed: format!("{:?}", self.backend), needed });
+        }
+        for (i, what) in ["A", "B", "C"].into_iter().enumerate() {
+            if layouts[i] != self.layouts[i] {
+                return Err(Error::Plan { what, planned: self.layouts[i], found: layouts[i] });
+            }
+        }
+        let route = self.route;
+        Ok(if no_products { Route { transposed: false, method: Method::Scale, jobs: (1, 1) } } else { route })
+    }
 }
 
 /// `C <- A B`, with the settings of [`Gemm::new`].
@@ -234,38 +417,4 @@ fn vector<T>(what: &'static str, v: &[T], expected: usize) -> Result<*const T> {
 #[inline]
 pub fn gemm<T: Element>(a: MatRef<'_, T>, b: MatRef<'_, T>, c: MatMut<'_, T>) -> Result<()> {
     Gemm::new().run(a, b, c)
-}
-
-/// What [`Gemm::explain`] tells; print it with `{}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explanation {
-    backend: &'static str,
-    pinned: bool,
-    tile: (usize, usize),
-    size: (usize, usize, usize),
-    route: Route,
-    blocks: Blocking,
-    threads: usize,
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (m, k, n) = self.size;
-        let (mr, nr) = self.tile;
-        let Route { pack_a, pack_b, jobs: (jm, jn), .. } = self.route;
-        let why = if self.pinned { "pinned" } else { "best that this CPU supports" };
-        writeln!(f, "{m}x{k} times {k}x{n}")?;
-        writeln!(f, "  backend  {} ({why})", self.backend)?;
-        writeln!(f, "  tile     {mr}x{nr}")?;
-        match (pack_a, pack_b) {
-            (false, false) => writeln!(f, "  route    direct: both operands are read where they lie")?,
-            (true, false) => writeln!(f, "  route    blocked: A is packed, B is read where it lies")?,
-            (false, true) => writeln!(f, "  route    blocked: B is packed, A is read where it lies")?,
-            (true, true) => writeln!(f, "  route    blocked: both operands are packed")?,
-        }
-        if pack_a || pack_b {
-            writeln!(f, "  blocks   kc {}, nc {}", self.blocks.kc, self.blocks.nc)?;
-        }
-        write!(f, "  jobs     {jm} along m by {jn} along n, on {} threads", self.threads)
-    }
 }

@@ -27,11 +27,8 @@ pub(crate) struct Pack<T> {
     pub k: usize,
     /// Room for the panels: that of lines `j..` begins at `j * k`.
     pub to: *mut T,
-    /// Lines of a panel.
+    /// Lines of a panel. The last one may have fewer; the places of those that are not there stay as they are.
     pub width: usize,
-    /// The last panel may have fewer lines; its steps take a multiple of this many elements, of which those beyond the
-    /// lines stay as they are.
-    pub unit: usize,
 }
 
 /// A packer.
@@ -81,8 +78,6 @@ struct Panel<T> {
     lines: usize,
     /// Where it begins.
     to: *mut T,
-    /// Elements that a step along k takes.
-    step: usize,
 }
 
 /// Calls `f` for each panel.
@@ -90,7 +85,7 @@ struct Panel<T> {
 fn panels<T>(x: &Pack<T>, f: impl Fn(&Panel<T>)) {
     for first in (0..x.lines).step_by(x.width) {
         let lines = x.width.min(x.lines - first);
-        f(&Panel { first, lines, to: x.to.wrapping_add(first * x.k), step: lines.next_multiple_of(x.unit) });
+        f(&Panel { first, lines, to: x.to.wrapping_add(first * x.k) });
     }
 }
 
@@ -104,7 +99,6 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
     let whole = if NV > 0 { x.lines / (NV * S::LANES) } else { 0 };
     let first = whole * NV * S::LANES;
     let rest = x.lines - first;
-    let step = rest.next_multiple_of(x.unit);
     for p in 0..x.k {
         let mut from = x.from.wrapping_offset(p as isize * x.depth);
         let mut to = x.to.wrapping_add(p * NV * S::LANES);
@@ -116,7 +110,7 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
             from = from.wrapping_add(NV * S::LANES);
             to = to.wrapping_add(NV * S::LANES * x.k);
         }
-        let to = x.to.wrapping_add(first * x.k + p * step);
+        let to = x.to.wrapping_add(first * x.k + p * x.width);
         for v in (0..rest).step_by(S::LANES) {
             let mask = s.first((rest - v).min(S::LANES));
             // SAFETY: the lines that are left, and their places in the last panel.
@@ -136,13 +130,13 @@ unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
         for p in (0..x.k).step_by(S::LANES) {
             let steps = (x.k - p).min(S::LANES);
             let from = x.from.wrapping_offset((panel.first + i) as isize * x.line).wrapping_add(p);
-            let to = panel.to.wrapping_add(p * panel.step + i);
+            let to = panel.to.wrapping_add(p * x.width + i);
             // SAFETY: `lines` by `steps` elements there, and their places in the panel.
             unsafe {
                 if lines == S::LANES && steps == S::LANES {
-                    square::<S, T, true>(s, from, x.line, to, panel.step, lines, steps);
+                    square::<S, T, true>(s, from, x.line, to, x.width, lines, steps);
                 } else {
-                    square::<S, T, false>(s, from, x.line, to, panel.step, lines, steps);
+                    square::<S, T, false>(s, from, x.line, to, x.width, lines, steps);
                 }
             }
         }
@@ -234,7 +228,7 @@ unsafe fn gather<T: Float>(x: &Pack<T>, panel: &Panel<T>) {
         let from = x.from.wrapping_offset((panel.first + i) as isize * x.line);
         for p in 0..x.k {
             // SAFETY: an element of a line, and its place in the panel.
-            unsafe { *panel.to.add(p * panel.step + i) = *from.wrapping_offset(p as isize * x.depth) }
+            unsafe { *panel.to.add(p * x.width + i) = *from.wrapping_offset(p as isize * x.depth) }
         }
     }
 }

@@ -28,10 +28,12 @@ pub(crate) struct Tile<T> {
     pub a_row: isize,
     /// From a column of A to the next (along k).
     pub a_col: isize,
-    /// Element (0, 0) of the columns of B; a row's elements are adjacent.
+    /// Element (0, 0) of the columns of B; in a row, the elements of [`PANEL`] vectors are adjacent.
     pub b: *const T,
     /// From a row of B to the next (along k).
     pub b_row: isize,
+    /// From one panel's columns of B to the next's: as many as there are where B is not packed.
+    pub b_panel: isize,
     /// Element (0, 0) of the tile of C; a row's elements are adjacent.
     pub c: *mut T,
     /// From a row of C to the next.
@@ -54,6 +56,9 @@ pub(crate) struct Tile<T> {
 ///   `n` is `nv * LANES` for a full tile, and `(nv - 1) * LANES + last` for a masked one.
 pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 
+/// Vectors in a row of a packed panel of B.
+pub(crate) const PANEL: usize = 2;
+
 /// The micro-kernels of one height.
 pub(crate) struct Tiles<T: 'static> {
     /// `masked[nv - 1]` is `nv` vectors wide and minds `last`.
@@ -68,6 +73,8 @@ pub trait Float: Copy + PartialOrd + Add<Output = Self> + Mul<Output = Self> + S
     const ZERO: Self;
     /// 1
     const ONE: Self;
+    /// Its name in Rust.
+    const NAME: &'static str;
     /// `self * b + c`, rounded once.
     #[must_use]
     fn fma(self, b: Self, c: Self) -> Self;
@@ -83,6 +90,7 @@ pub trait Float: Copy + PartialOrd + Add<Output = Self> + Mul<Output = Self> + S
 impl Float for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const NAME: &'static str = "f32";
     #[inline(always)]
     fn fma(self, b: Self, c: Self) -> Self {
         self.mul_add(b, c)
@@ -105,6 +113,7 @@ impl Float for f32 {
 impl Float for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const NAME: &'static str = "f64";
     #[inline(always)]
     fn fma(self, b: Self, c: Self) -> Self {
         self.mul_add(b, c)
@@ -131,40 +140,43 @@ impl<T> Tile<T> {
 }
 
 /// Reads and writes the vectors of a row of B or C, of which the last may be masked.
-struct Row<S: Simd<T>, T, const NV: usize, const MASKED: bool> {
+struct Row<S: Simd<T>, T, const MASKED: bool> {
     s: S,
     mask: S::Mask,
 }
 
-impl<S: Simd<T>, T, const NV: usize, const MASKED: bool> Row<S, T, NV, MASKED> {
+impl<S: Simd<T>, T, const MASKED: bool> Row<S, T, MASKED> {
     /// # Safety
-    /// Vector `j` of the row at `p` is readable, as far as it is in use.
+    /// Vector `j` of those at `p` is readable; if it is the `last` of the row, as far as it is in use.
     #[inline(always)]
-    unsafe fn load(&self, p: *const T, j: usize) -> S::V {
+    unsafe fn load(&self, p: *const T, j: usize, last: bool) -> S::V {
         let p = p.wrapping_add(j * S::LANES);
         // SAFETY: the caller's promise.
-        unsafe { if MASKED && j == NV - 1 { self.s.load_masked(p, self.mask) } else { self.s.load(p) } }
+        unsafe { if MASKED && last { self.s.load_masked(p, self.mask) } else { self.s.load(p) } }
     }
 
     /// # Safety
-    /// Vector `j` of the row at `p` is writable, as far as it is in use.
+    /// Vector `j` of those at `p` is writable; if it is the `last` of the row, as far as it is in use.
     #[inline(always)]
-    unsafe fn store(&self, p: *mut T, j: usize, v: S::V) {
+    unsafe fn store(&self, p: *mut T, j: usize, last: bool, v: S::V) {
         let p = p.wrapping_add(j * S::LANES);
         // SAFETY: the caller's promise.
-        unsafe { if MASKED && j == NV - 1 { self.s.store_masked(p, self.mask, v) } else { self.s.store(p, v) } }
+        unsafe { if MASKED && last { self.s.store_masked(p, self.mask, v) } else { self.s.store(p, v) } }
     }
 }
 
 /// `p`, which the compiler can't see through. Where it can be done without a trip through memory, as `black_box` makes
 /// it, it is: a small tile takes no longer than that.
 #[inline(always)]
-fn opaque<X>(p: *const X) -> *const X {
+pub(super) fn opaque<X>(p: *const X) -> *const X {
     #[cfg(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri)))]
     {
         let mut p = p;
         // SAFETY: no instruction at all; the value stays in its register.
-        unsafe { std::arch::asm!("/* {0} */", inout(reg) p, options(pure, nomem, nostack, preserves_flags)) };
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through it here")]
+        unsafe {
+            std::arch::asm!("/* {0} */", inout(reg) p, options(nomem, nostack, preserves_flags));
+        }
         p
     }
     #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
@@ -182,7 +194,7 @@ fn opaque_stride(stride: isize) -> isize {
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "i and j are the indices of the formula, and run over several arrays")]
 unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(s: S, t: &Tile<T>) {
-    let row = Row::<S, T, NV, MASKED> { s, mask: s.first(if MASKED { t.last } else { S::LANES }) };
+    let row = Row::<S, T, MASKED> { s, mask: s.first(if MASKED { t.last } else { S::LANES }) };
     // Row i of A is reached as group[i / 4] + row[i % 4], and each group steps along k on its own. Left to itself the
     // compiler makes a chain of MR additions of it, as long as the multiplications take, or keeps differences on the
     // stack; what it can't see through it can't combine.
@@ -200,8 +212,9 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
         for _ in 0..chunk {
             let mut bv = [s.splat(T::ZERO); NV];
             for j in 0..NV {
+                let panel = b.wrapping_offset((j / PANEL) as isize * t.b_panel);
                 // SAFETY: vector j of row p of B.
-                bv[j] = unsafe { row.load(b, j) };
+                bv[j] = unsafe { row.load(panel, j % PANEL, j == NV - 1) };
             }
             for i in 0..MR {
                 // SAFETY: row i of column p of A.
@@ -219,7 +232,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
             for i in 0..MR {
                 for j in 0..NV {
                     // SAFETY: vector j of row i of C.
-                    unsafe { row.store(t.c_row(i), j, s.mul(alpha, acc[i][j])) };
+                    unsafe { row.store(t.c_row(i), j, j == NV - 1, s.mul(alpha, acc[i][j])) };
                 }
             }
         } else {
@@ -228,8 +241,9 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
                 for j in 0..NV {
                     // SAFETY: vector j of row i of C; beta asks for the old one.
                     unsafe {
-                        let old = s.mul(beta, row.load(t.c_row(i), j));
-                        row.store(t.c_row(i), j, s.fma(alpha, acc[i][j], old));
+                        let last = j == NV - 1;
+                        let old = s.mul(beta, row.load(t.c_row(i), j, last));
+                        row.store(t.c_row(i), j, last, s.fma(alpha, acc[i][j], old));
                     }
                 }
             }

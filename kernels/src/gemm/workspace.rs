@@ -1,42 +1,86 @@
-//! Memory for packed panels: one buffer a thread, which only grows, so that calls allocate nothing once warm.
+//! Memory for packed panels: one buffer a thread, which only grows, or the caller's, so that calls allocate nothing once
+//! warm.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
+use std::fmt;
+use std::sync::Mutex;
 
 /// Panels start on cache lines, so that no vector of a packed panel crosses one.
 pub(crate) const ALIGN: usize = 64;
 
 /// A block of memory aligned to [`ALIGN`].
-struct Buffer {
+pub(crate) struct Buffer {
     ptr: *mut u8,
     bytes: usize,
 }
 
+// SAFETY: a buffer owns its memory, like a Vec.
+unsafe impl Send for Buffer {}
+// SAFETY: a shared buffer gives only its address.
+unsafe impl Sync for Buffer {}
+
 impl Buffer {
     const EMPTY: Self = Self { ptr: std::ptr::null_mut(), bytes: 0 };
 
-    fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes, ALIGN).expect("a workspace larger than the address space")
-    }
-
-    fn grow(&mut self, bytes: usize) {
-        *self = Self::EMPTY;
-        let layout = Self::layout(bytes);
-        // SAFETY: only asked for when `bytes` is more than there is, so it is not zero.
+    /// Room for `len` elements, uninitialised; `None` where that is more than the address space has.
+    pub(crate) fn new<T>(len: usize) -> Option<Self> {
+        const { assert!(align_of::<T>() <= ALIGN) };
+        let bytes = len.checked_mul(size_of::<T>())?;
+        if bytes == 0 {
+            return Some(Self::EMPTY);
+        }
+        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
+        // SAFETY: the size is not zero.
         let ptr = unsafe { alloc(layout) };
         if ptr.is_null() {
             handle_alloc_error(layout);
         }
-        *self = Self { ptr, bytes };
+        Some(Self { ptr, bytes })
+    }
+
+    /// Makes it at least large enough for `len` elements; what was in it is lost.
+    fn grow<T>(&mut self, len: usize) {
+        if len.checked_mul(size_of::<T>()).is_none_or(|bytes| self.bytes < bytes) {
+            *self = Self::EMPTY;
+            *self = Self::new::<T>(len).expect("a workspace larger than the address space");
+        }
+    }
+
+    pub(crate) fn as_ptr<T>(&self) -> *mut T {
+        self.ptr.cast()
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            // SAFETY: it was allocated with this layout.
-            unsafe { dealloc(self.ptr, Self::layout(self.bytes)) }
+            // SAFETY: it was allocated with this size and alignment.
+            unsafe { dealloc(self.ptr, Layout::from_size_align_unchecked(self.bytes, ALIGN)) }
         }
+    }
+}
+
+/// Memory for packed panels that a caller owns: for programs that want it back, which the buffers of threads give only
+/// when the thread ends.
+///
+/// It holds a buffer for each thread that ever used it at the same time as others, and each only grows.
+#[derive(Default)]
+pub struct Workspace {
+    free: Mutex<Vec<Buffer>>,
+}
+
+impl Workspace {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { free: Mutex::new(Vec::new()) }
+    }
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Workspace")
     }
 }
 
@@ -44,16 +88,22 @@ thread_local! {
     static BUFFER: Cell<Buffer> = const { Cell::new(Buffer::EMPTY) };
 }
 
-/// Calls `f` with room for `len` elements, uninitialised, aligned to [`ALIGN`].
-pub(crate) fn with<T, R>(len: usize, f: impl FnOnce(*mut T) -> R) -> R {
-    const { assert!(align_of::<T>() <= ALIGN) };
-    let bytes = len.checked_mul(size_of::<T>()).expect("a workspace larger than the address space");
-    // A nested call would find the cell empty and use a buffer of its own.
-    let mut buffer = BUFFER.replace(Buffer::EMPTY);
-    if buffer.bytes < bytes {
-        buffer.grow(bytes);
+/// Calls `f` with room for `len` elements, uninitialised, aligned to [`ALIGN`]; null for none.
+pub(crate) fn with<T, R>(space: Option<&Workspace>, len: usize, f: impl FnOnce(*mut T) -> R) -> R {
+    if len == 0 {
+        return f(std::ptr::null_mut());
     }
-    let result = f(buffer.ptr.cast());
-    BUFFER.set(buffer);
+    let list = || space.map(|space| space.free.lock().unwrap_or_else(|e| e.into_inner()));
+    // A nested call would find the cell empty and use a buffer of its own.
+    let mut buffer = match list() {
+        None => BUFFER.replace(Buffer::EMPTY),
+        Some(mut free) => free.pop().unwrap_or(Buffer::EMPTY),
+    };
+    buffer.grow::<T>(len);
+    let result = f(buffer.as_ptr());
+    match list() {
+        None => BUFFER.set(buffer),
+        Some(mut free) => free.push(buffer),
+    }
     result
 }

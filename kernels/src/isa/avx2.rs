@@ -1,9 +1,6 @@
 //! AVX2 with FMA: 8 floats or 4 doubles, masked loads for the edges, 16 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::finish::finish;
-use crate::gemm::gemv::gemv;
-use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -27,6 +24,8 @@ fn run<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl Isa for Avx2 {
+    const NAME: &'static str = "avx2";
+
     #[inline(always)]
     unsafe fn assume() -> Self {
         Self(())
@@ -354,41 +353,25 @@ impl SimdF32 for Avx2 {
 }
 
 pub(crate) static ROW: Backend = Backend {
-    name: "avx2",
+    name: Avx2::NAME,
     about: "AVX2 and FMA",
     supported: Avx2::detect,
     bits_match: true,
-    f32: Kernel {
-        lanes: 8,
-        mr: 6,
-        nr: 16,
-        tiles: &[
-            tile::tiles8::<Avx2, f32, 1>(),
-            tile::tiles4::<Avx2, f32, 2>(),
-            tile::tiles2::<Avx2, f32, 3>(),
-            tile::tiles2::<Avx2, f32, 4>(),
-            tile::tiles2::<Avx2, f32, 5>(),
-            tile::tiles2::<Avx2, f32, 6>(),
-        ],
-        pack: pack::<Avx2, f32>,
-        finish: finish::<Avx2, f32>,
-        gemv: gemv::<Avx2, f32>,
-    },
-    f64: Kernel {
-        lanes: 4,
-        mr: 6,
-        nr: 8,
-        tiles: &[
-            tile::tiles8::<Avx2, f64, 1>(),
-            tile::tiles4::<Avx2, f64, 2>(),
-            tile::tiles2::<Avx2, f64, 3>(),
-            tile::tiles2::<Avx2, f64, 4>(),
-            tile::tiles2::<Avx2, f64, 5>(),
-            tile::tiles2::<Avx2, f64, 6>(),
-        ],
-        pack: pack::<Avx2, f64>,
-        finish: finish::<Avx2, f64>,
-        gemv: gemv::<Avx2, f64>,
-    },
+    f32: Kernel::new::<Avx2>(&[
+        tile::tiles8::<Avx2, f32, 1>(),
+        tile::tiles4::<Avx2, f32, 2>(),
+        tile::tiles2::<Avx2, f32, 3>(),
+        tile::tiles2::<Avx2, f32, 4>(),
+        tile::tiles2::<Avx2, f32, 5>(),
+        tile::tiles2::<Avx2, f32, 6>(),
+    ]),
+    f64: Kernel::new::<Avx2>(&[
+        tile::tiles8::<Avx2, f64, 1>(),
+        tile::tiles4::<Avx2, f64, 2>(),
+        tile::tiles2::<Avx2, f64, 3>(),
+        tile::tiles2::<Avx2, f64, 4>(),
+        tile::tiles2::<Avx2, f64, 5>(),
+        tile::tiles2::<Avx2, f64, 6>(),
+    ]),
     math: math::<Avx2, 12>(),
 };

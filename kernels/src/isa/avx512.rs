@@ -1,9 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks for the edges, 32 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::finish::finish;
-use crate::gemm::gemv::gemv;
-use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -31,6 +28,8 @@ fn run<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl Isa for Avx512 {
+    const NAME: &'static str = "avx512";
+
     #[inline(always)]
     unsafe fn assume() -> Self {
         Self(())
@@ -319,53 +318,37 @@ impl SimdF32 for Avx512 {
 }
 
 pub(crate) static ROW: Backend = Backend {
-    name: "avx512",
+    name: Avx512::NAME,
     about: "AVX-512 F, BW, DQ, VL",
     supported: Avx512::detect,
     bits_match: true,
-    f32: Kernel {
-        lanes: 16,
-        mr: 12,
-        nr: 32,
-        tiles: &[
-            tile::tiles8::<Avx512, f32, 1>(),
-            tile::tiles8::<Avx512, f32, 2>(),
-            tile::tiles4::<Avx512, f32, 3>(),
-            tile::tiles4::<Avx512, f32, 4>(),
-            tile::tiles2::<Avx512, f32, 5>(),
-            tile::tiles2::<Avx512, f32, 6>(),
-            tile::tiles2::<Avx512, f32, 7>(),
-            tile::tiles2::<Avx512, f32, 8>(),
-            tile::tiles2::<Avx512, f32, 9>(),
-            tile::tiles2::<Avx512, f32, 10>(),
-            tile::tiles2::<Avx512, f32, 11>(),
-            tile::tiles2::<Avx512, f32, 12>(),
-        ],
-        pack: pack::<Avx512, f32>,
-        finish: finish::<Avx512, f32>,
-        gemv: gemv::<Avx512, f32>,
-    },
-    f64: Kernel {
-        lanes: 8,
-        mr: 12,
-        nr: 16,
-        tiles: &[
-            tile::tiles8::<Avx512, f64, 1>(),
-            tile::tiles8::<Avx512, f64, 2>(),
-            tile::tiles4::<Avx512, f64, 3>(),
-            tile::tiles4::<Avx512, f64, 4>(),
-            tile::tiles2::<Avx512, f64, 5>(),
-            tile::tiles2::<Avx512, f64, 6>(),
-            tile::tiles2::<Avx512, f64, 7>(),
-            tile::tiles2::<Avx512, f64, 8>(),
-            tile::tiles2::<Avx512, f64, 9>(),
-            tile::tiles2::<Avx512, f64, 10>(),
-            tile::tiles2::<Avx512, f64, 11>(),
-            tile::tiles2::<Avx512, f64, 12>(),
-        ],
-        pack: pack::<Avx512, f64>,
-        finish: finish::<Avx512, f64>,
-        gemv: gemv::<Avx512, f64>,
-    },
+    f32: Kernel::new::<Avx512>(&[
+        tile::tiles8::<Avx512, f32, 1>(),
+        tile::tiles8::<Avx512, f32, 2>(),
+        tile::tiles4::<Avx512, f32, 3>(),
+        tile::tiles4::<Avx512, f32, 4>(),
+        tile::tiles2::<Avx512, f32, 5>(),
+        tile::tiles2::<Avx512, f32, 6>(),
+        tile::tiles2::<Avx512, f32, 7>(),
+        tile::tiles2::<Avx512, f32, 8>(),
+        tile::tiles2::<Avx512, f32, 9>(),
+        tile::tiles2::<Avx512, f32, 10>(),
+        tile::tiles2::<Avx512, f32, 11>(),
+        tile::tiles2::<Avx512, f32, 12>(),
+    ]),
+    f64: Kernel::new::<Avx512>(&[
+        tile::tiles8::<Avx512, f64, 1>(),
+        tile::tiles8::<Avx512, f64, 2>(),
+        tile::tiles4::<Avx512, f64, 3>(),
+        tile::tiles4::<Avx512, f64, 4>(),
+        tile::tiles2::<Avx512, f64, 5>(),
+        tile::tiles2::<Avx512, f64, 6>(),
+        tile::tiles2::<Avx512, f64, 7>(),
+        tile::tiles2::<Avx512, f64, 8>(),
+        tile::tiles2::<Avx512, f64, 9>(),
+        tile::tiles2::<Avx512, f64, 10>(),
+        tile::tiles2::<Avx512, f64, 11>(),
+        tile::tiles2::<Avx512, f64, 12>(),
+    ]),
     math: math::<Avx512, 12>(),
 };

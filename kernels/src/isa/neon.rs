@@ -1,9 +1,6 @@
 //! NEON: 4 floats or 2 doubles, 32 registers; FMA is part of the base instruction set of aarch64.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::finish::finish;
-use crate::gemm::gemv::gemv;
-use crate::gemm::pack::pack;
 use crate::gemm::tile;
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -27,6 +24,8 @@ fn run<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl Isa for Neon {
+    const NAME: &'static str = "neon";
+
     #[inline(always)]
     unsafe fn assume() -> Self {
         Self(())
@@ -325,45 +324,29 @@ impl SimdF32 for Neon {
 }
 
 pub(crate) static ROW: Backend = Backend {
-    name: "neon",
+    name: Neon::NAME,
     about: "NEON",
     supported: Neon::detect,
     bits_match: true,
-    f32: Kernel {
-        lanes: 4,
-        mr: 8,
-        nr: 8,
-        tiles: &[
-            tile::tiles8::<Neon, f32, 1>(),
-            tile::tiles4::<Neon, f32, 2>(),
-            tile::tiles4::<Neon, f32, 3>(),
-            tile::tiles4::<Neon, f32, 4>(),
-            tile::tiles2::<Neon, f32, 5>(),
-            tile::tiles2::<Neon, f32, 6>(),
-            tile::tiles2::<Neon, f32, 7>(),
-            tile::tiles2::<Neon, f32, 8>(),
-        ],
-        pack: pack::<Neon, f32>,
-        finish: finish::<Neon, f32>,
-        gemv: gemv::<Neon, f32>,
-    },
-    f64: Kernel {
-        lanes: 2,
-        mr: 8,
-        nr: 4,
-        tiles: &[
-            tile::tiles8::<Neon, f64, 1>(),
-            tile::tiles4::<Neon, f64, 2>(),
-            tile::tiles4::<Neon, f64, 3>(),
-            tile::tiles4::<Neon, f64, 4>(),
-            tile::tiles2::<Neon, f64, 5>(),
-            tile::tiles2::<Neon, f64, 6>(),
-            tile::tiles2::<Neon, f64, 7>(),
-            tile::tiles2::<Neon, f64, 8>(),
-        ],
-        pack: pack::<Neon, f64>,
-        finish: finish::<Neon, f64>,
-        gemv: gemv::<Neon, f64>,
-    },
+    f32: Kernel::new::<Neon>(&[
+        tile::tiles8::<Neon, f32, 1>(),
+        tile::tiles4::<Neon, f32, 2>(),
+        tile::tiles4::<Neon, f32, 3>(),
+        tile::tiles4::<Neon, f32, 4>(),
+        tile::tiles2::<Neon, f32, 5>(),
+        tile::tiles2::<Neon, f32, 6>(),
+        tile::tiles2::<Neon, f32, 7>(),
+        tile::tiles2::<Neon, f32, 8>(),
+    ]),
+    f64: Kernel::new::<Neon>(&[
+        tile::tiles8::<Neon, f64, 1>(),
+        tile::tiles4::<Neon, f64, 2>(),
+        tile::tiles4::<Neon, f64, 3>(),
+        tile::tiles4::<Neon, f64, 4>(),
+        tile::tiles2::<Neon, f64, 5>(),
+        tile::tiles2::<Neon, f64, 6>(),
+        tile::tiles2::<Neon, f64, 7>(),
+        tile::tiles2::<Neon, f64, 8>(),
+    ]),
     math: math::<Neon, 16>(),
 };

@@ -6,9 +6,6 @@
 //! - `plain` rounds twice, and so gives other bits, on any CPU. It is the default only where there is no other.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::finish::finish;
-use crate::gemm::gemv::gemv;
-use crate::gemm::pack::pack;
 use crate::gemm::tile::{self, Float};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -40,6 +37,8 @@ fn run_fma<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl<const FUSED: bool> Isa for Portable<FUSED> {
+    const NAME: &'static str = if FUSED { "portable" } else { "plain" };
+
     #[inline(always)]
     unsafe fn assume() -> Self {
         Self
@@ -305,73 +304,41 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
 }
 
 pub(crate) static ROW: Backend = Backend {
-    name: "portable",
+    name: Portable::<true>::NAME,
     about: "plain Rust with exact fused multiply-add",
     supported: has_fma,
     bits_match: true,
-    f32: Kernel {
-        lanes: LANES,
-        mr: 4,
-        nr: 2 * LANES,
-        tiles: &[
-            tile::tiles2::<Portable<true>, f32, 1>(),
-            tile::tiles2::<Portable<true>, f32, 2>(),
-            tile::tiles2::<Portable<true>, f32, 3>(),
-            tile::tiles2::<Portable<true>, f32, 4>(),
-        ],
-        pack: pack::<Portable<true>, f32>,
-        finish: finish::<Portable<true>, f32>,
-        gemv: gemv::<Portable<true>, f32>,
-    },
-    f64: Kernel {
-        lanes: LANES,
-        mr: 4,
-        nr: 2 * LANES,
-        tiles: &[
-            tile::tiles2::<Portable<true>, f64, 1>(),
-            tile::tiles2::<Portable<true>, f64, 2>(),
-            tile::tiles2::<Portable<true>, f64, 3>(),
-            tile::tiles2::<Portable<true>, f64, 4>(),
-        ],
-        pack: pack::<Portable<true>, f64>,
-        finish: finish::<Portable<true>, f64>,
-        gemv: gemv::<Portable<true>, f64>,
-    },
+    f32: Kernel::new::<Portable<true>>(&[
+        tile::tiles2::<Portable<true>, f32, 1>(),
+        tile::tiles2::<Portable<true>, f32, 2>(),
+        tile::tiles2::<Portable<true>, f32, 3>(),
+        tile::tiles2::<Portable<true>, f32, 4>(),
+    ]),
+    f64: Kernel::new::<Portable<true>>(&[
+        tile::tiles2::<Portable<true>, f64, 1>(),
+        tile::tiles2::<Portable<true>, f64, 2>(),
+        tile::tiles2::<Portable<true>, f64, 3>(),
+        tile::tiles2::<Portable<true>, f64, 4>(),
+    ]),
     math: math::<Portable<true>, 12>(),
 };
 
 pub(crate) static PLAIN: Backend = Backend {
-    name: "plain",
+    name: Portable::<false>::NAME,
     about: "plain Rust for CPUs without FMA: other bits",
     supported: || true,
     bits_match: false,
-    f32: Kernel {
-        lanes: LANES,
-        mr: 4,
-        nr: 2 * LANES,
-        tiles: &[
-            tile::tiles2::<Portable<false>, f32, 1>(),
-            tile::tiles2::<Portable<false>, f32, 2>(),
-            tile::tiles2::<Portable<false>, f32, 3>(),
-            tile::tiles2::<Portable<false>, f32, 4>(),
-        ],
-        pack: pack::<Portable<false>, f32>,
-        finish: finish::<Portable<false>, f32>,
-        gemv: gemv::<Portable<false>, f32>,
-    },
-    f64: Kernel {
-        lanes: LANES,
-        mr: 4,
-        nr: 2 * LANES,
-        tiles: &[
-            tile::tiles2::<Portable<false>, f64, 1>(),
-            tile::tiles2::<Portable<false>, f64, 2>(),
-            tile::tiles2::<Portable<false>, f64, 3>(),
-            tile::tiles2::<Portable<false>, f64, 4>(),
-        ],
-        pack: pack::<Portable<false>, f64>,
-        finish: finish::<Portable<false>, f64>,
-        gemv: gemv::<Portable<false>, f64>,
-    },
+    f32: Kernel::new::<Portable<false>>(&[
+        tile::tiles2::<Portable<false>, f32, 1>(),
+        tile::tiles2::<Portable<false>, f32, 2>(),
+        tile::tiles2::<Portable<false>, f32, 3>(),
+        tile::tiles2::<Portable<false>, f32, 4>(),
+    ]),
+    f64: Kernel::new::<Portable<false>>(&[
+        tile::tiles2::<Portable<false>, f64, 1>(),
+        tile::tiles2::<Portable<false>, f64, 2>(),
+        tile::tiles2::<Portable<false>, f64, 3>(),
+        tile::tiles2::<Portable<false>, f64, 4>(),
+    ]),
     math: math::<Portable<false>, 6>(),
 };

@@ -1,0 +1,148 @@
+//! Many products of the same settings in one call.
+
+use super::driver::Matrix;
+use crate::error::{Error, Result};
+use crate::view::{Layout, MatMut, MatRef};
+
+/// The A or B of a batch of products.
+#[derive(Clone, Copy)]
+pub struct BatchRef<'a, T>(Source<'a, T>);
+
+#[derive(Clone, Copy)]
+enum Source<'a, T> {
+    /// One matrix for all of them.
+    Same(MatRef<'a, T>),
+    /// Matrices a stride apart.
+    Strided {
+        first: MatRef<'a, T>,
+        count: usize,
+        stride: usize,
+    },
+    List(&'a [MatRef<'a, T>]),
+}
+
+/// The C of a batch of products, none of which shares an element with another.
+pub struct BatchMut<'a, T>(Target<'a, T>);
+
+enum Target<'a, T> {
+    Strided { first: MatMut<'a, T>, count: usize, stride: usize },
+    List(&'a mut [MatMut<'a, T>]),
+}
+
+/// Checks that `count` dense matrices that begin `stride` apart lie in a slice.
+fn check(len: usize, count: usize, stride: usize, (rows, cols): (usize, usize)) -> Result<()> {
+    let wrong = Error::OutOfBounds { len, shape: (count, rows.saturating_mul(cols)), strides: (stride, 1) };
+    let size = rows.checked_mul(cols).ok_or_else(|| wrong.clone())?;
+    if count == 0 || size == 0 {
+        return Ok(());
+    }
+    match (count - 1).checked_mul(stride).and_then(|last| last.checked_add(size)) {
+        Some(end) if end <= len => Ok(()),
+        _ => Err(wrong),
+    }
+}
+
+impl<'a, T> BatchRef<'a, T> {
+    /// `count` dense row-major `rows` x `cols` matrices, of which each begins `stride` elements after the last.
+    ///
+    /// # Errors
+    /// When they reach past the end of the slice.
+    pub fn strided(data: &'a [T], count: usize, stride: usize, rows: usize, cols: usize) -> Result<Self> {
+        check(data.len(), count, stride, (rows, cols))?;
+        let shape = if count == 0 { (0, 0) } else { (rows, cols) };
+        let first = MatRef::new(&data[..shape.0 * shape.1], shape.0, shape.1)?;
+        Ok(Self(Source::Strided { first, count, stride }))
+    }
+
+    /// The transposed matrices, where they are a stride apart or one for all; a list holds views, transposed or not.
+    #[must_use]
+    pub fn t(self) -> Self {
+        Self(match self.0 {
+            Source::Same(x) => Source::Same(x.t()),
+            Source::Strided { first, count, stride } => Source::Strided { first: first.t(), count, stride },
+            list @ Source::List(_) => list,
+        })
+    }
+
+    /// How many there are; `None` for as many as are needed.
+    pub(crate) fn count(&self) -> Option<usize> {
+        match self.0 {
+            Source::Same(_) => None,
+            Source::Strided { count, .. } => Some(count),
+            Source::List(list) => Some(list.len()),
+        }
+    }
+
+    /// Matrix `i`, which exists.
+    pub(crate) fn get(&self, i: usize) -> MatRef<'a, T> {
+        match self.0 {
+            Source::Same(x) => x,
+            Source::Strided { first, stride, .. } => {
+                let (rows, cols) = first.shape();
+                let ptr = first.as_ptr().wrapping_add(i * stride);
+                // SAFETY: `strided` found all matrices to lie in its slice.
+                unsafe { MatRef::from_raw(ptr, rows, cols, first.row_stride(), first.col_stride()) }
+            }
+            Source::List(list) => list[i],
+        }
+    }
+}
+
+impl<'a, T> From<MatRef<'a, T>> for BatchRef<'a, T> {
+    fn from(same: MatRef<'a, T>) -> Self {
+        Self(Source::Same(same))
+    }
+}
+
+impl<'a, T> From<&'a [MatRef<'a, T>]> for BatchRef<'a, T> {
+    fn from(list: &'a [MatRef<'a, T>]) -> Self {
+        Self(Source::List(list))
+    }
+}
+
+impl<'a, T> BatchMut<'a, T> {
+    /// `count` dense row-major `rows` x `cols` matrices, of which each begins `stride` elements after the last.
+    ///
+    /// # Errors
+    /// When they reach past the end of the slice, or overlap.
+    pub fn strided(data: &'a mut [T], count: usize, stride: usize, rows: usize, cols: usize) -> Result<Self> {
+        check(data.len(), count, stride, (rows, cols))?;
+        if count > 1 && stride < rows * cols {
+            return Err(Error::Overlap { shape: (count, rows * cols), strides: (stride, 1) });
+        }
+        let shape = if count == 0 { (0, 0) } else { (rows, cols) };
+        // The view stands for all matrices, so it is made from the whole slice.
+        let first = MatMut::with_strides(data, shape.0, shape.1, shape.1, 1)?;
+        Ok(Self(Target::Strided { first, count, stride }))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        match &self.0 {
+            Target::Strided { count, .. } => *count,
+            Target::List(list) => list.len(),
+        }
+    }
+
+    /// The layout of matrix `i`, which exists.
+    pub(crate) fn layout(&self, i: usize) -> Layout {
+        match &self.0 {
+            Target::Strided { first, .. } => first.layout(),
+            Target::List(list) => list[i].layout(),
+        }
+    }
+
+    /// Where matrix `i`, which exists, lies.
+    pub(crate) fn matrix(&self, i: usize) -> Matrix<T> {
+        let ptr = match &self.0 {
+            Target::Strided { first, stride, .. } => first.as_ref().as_ptr().wrapping_add(i * stride),
+            Target::List(list) => list[i].as_ref().as_ptr(),
+        };
+        Matrix::new(ptr.cast_mut(), &self.layout(i))
+    }
+}
+
+impl<'a, T> From<&'a mut [MatMut<'a, T>]> for BatchMut<'a, T> {
+    fn from(list: &'a mut [MatMut<'a, T>]) -> Self {
+        Self(Target::List(list))
+    }
+}

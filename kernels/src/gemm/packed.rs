@@ -1,0 +1,131 @@
+//! Operands of products: views, and matrices that were packed once to be used many times.
+
+use super::driver::Matrix;
+use super::pack::Pack;
+use super::workspace::Buffer;
+use crate::Element;
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::view::{Layout, MatRef};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A or B of a product: a view, or a [`Packed`] matrix.
+#[derive(Clone, Copy)]
+pub struct Operand<'a, T> {
+    pub(crate) ptr: *const T,
+    pub(crate) layout: Layout,
+    pub(crate) packed: Option<&'a Packed<T>>,
+    life: PhantomData<&'a [T]>,
+}
+
+impl<T> Operand<'_, T> {
+    #[inline]
+    pub(crate) fn matrix(&self) -> Matrix<T> {
+        Matrix::new(self.ptr.cast_mut(), &self.layout)
+    }
+}
+
+impl<'a, T> From<MatRef<'a, T>> for Operand<'a, T> {
+    #[inline]
+    fn from(x: MatRef<'a, T>) -> Self {
+        Self { ptr: x.as_ptr(), layout: x.layout(), packed: None, life: PhantomData }
+    }
+}
+
+impl<'a, T> From<&'a Packed<T>> for Operand<'a, T> {
+    #[inline]
+    fn from(x: &'a Packed<T>) -> Self {
+        Self { ptr: x.panels.as_ptr(), layout: x.layout, packed: Some(x), life: PhantomData }
+    }
+}
+
+/// On which side of a product a matrix stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    A,
+    B,
+}
+
+/// A matrix that was packed once: [`Gemm::pack_a`](crate::Gemm::pack_a) and [`Gemm::pack_b`](crate::Gemm::pack_b) make
+/// one, of any layout, to be given instead of the view.
+///
+/// It remembers its side and the backend whose panels it holds; a call that needs others refuses it. It does not depend
+/// on block sizes. Many threads can use it at once.
+///
+/// C is best stored so that its columns are adjacent: a packed operand keeps its side, so that a column-major C can't be
+/// computed as the transposed product, as it is from views.
+pub struct Packed<T> {
+    backend: &'static Backend,
+    side: Side,
+    layout: Layout,
+    panels: Buffer,
+    life: PhantomData<T>,
+}
+
+impl<T: Element> Packed<T> {
+    pub(crate) fn new(backend: &'static Backend, side: Side, x: MatRef<'_, T>) -> Result<Self> {
+        let kernel = T::kernel(backend);
+        let (rows, cols) = x.shape();
+        // Lines are rows of A or columns of B, k is their length.
+        let (width, lines, k, line, depth) = match side {
+            Side::A => (kernel.mr, rows, cols, x.row_stride(), x.col_stride()),
+            Side::B => (kernel.nr, cols, rows, x.col_stride(), x.row_stride()),
+        };
+        let panels = lines
+            .checked_next_multiple_of(width)
+            .and_then(|lines| Buffer::new::<T>(lines.checked_mul(k)?))
+            .ok_or(Error::OutOfBounds { len: isize::MAX.cast_unsigned(), shape: x.shape(), strides: (width, k) })?;
+        for first in (0..lines).step_by(width) {
+            let panel = Pack {
+                from: x.as_ptr().wrapping_offset(first as isize * line),
+                line,
+                depth,
+                lines: width.min(lines - first),
+                k,
+                to: panels.as_ptr::<T>().wrapping_add(first * k),
+                width,
+            };
+            // SAFETY: a backend that can be had is supported; the view vouches for its elements; there is room for all
+            // panels.
+            unsafe { (kernel.pack)(&panel) };
+        }
+        let (row_stride, col_stride) = match side {
+            Side::A => (k as isize, width as isize),
+            Side::B => (width as isize, k as isize),
+        };
+        let layout = Layout { rows, cols, row_stride, col_stride, packed: true };
+        Ok(Self { backend, side, layout, panels, life: PhantomData })
+    }
+
+    /// Checks that it may stand on this side of a product of this backend.
+    pub(crate) fn check(&self, backend: &'static Backend, side: Side) -> Result<()> {
+        let name = |backend: &Backend, side: Side| format!("{side:?} on {}", backend.name());
+        if self.side == side && std::ptr::eq(self.backend, backend) {
+            Ok(())
+        } else {
+            Err(Error::Packed { packed: name(self.backend, self.side), needed: name(backend, side) })
+        }
+    }
+}
+
+impl<T> Packed<T> {
+    /// Rows and columns of the matrix.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        (self.layout.rows, self.layout.cols)
+    }
+
+    /// How it lies in memory, for [`Gemm::prepare`](crate::Gemm::prepare).
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+}
+
+impl<T> fmt::Debug for Packed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, cols) = self.shape();
+        write!(f, "{rows}x{cols} packed as {:?} on {}", self.side, self.backend.name())
+    }
+}

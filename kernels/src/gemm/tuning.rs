@@ -1,0 +1,141 @@
+//! Block sizes and thresholds: the model's values, which a profile or the call may replace.
+
+use crate::CHUNK;
+use crate::backend::Kernel;
+use crate::cpu::Cpu;
+use crate::gemm::tile::Float;
+use crate::profile::Profile;
+
+/// Block sizes. The bits of a result do not depend on them.
+///
+/// A block of B, `kc x nc`, stays in the second cache, where every row of tiles reads it. There is no block size along m:
+/// a row of tiles reads its panel of A once for the whole block, so A can come from anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocking {
+    /// Depth of a block, rounded up to a multiple of [`CHUNK`]. C is read and written once for each.
+    pub kc: usize,
+    /// Columns of a block, rounded up to whole tiles. A is read once for each.
+    pub nc: usize,
+}
+
+impl Blocking {
+    /// The sizes as the loops can use them.
+    pub(crate) fn fit(self, nr: usize) -> Self {
+        let kc = self.kc.max(1).checked_next_multiple_of(CHUNK).unwrap_or(usize::MAX / CHUNK * CHUNK);
+        let nc = self.nc.max(1).checked_next_multiple_of(nr).unwrap_or(usize::MAX / nr * nr);
+        Self { kc, nc }
+    }
+}
+
+/// What can be tuned of the products of one element type on one row of the table. No result's bits depend on it.
+///
+/// The values come from, in this order: [`Gemm::tuning`](crate::Gemm::tuning), the profile that the environment variable
+/// `KERNELS_PROFILE` names (see [`Profile`]), the model: [`Backend::tuning`](crate::Backend::tuning).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// Elements of a block of B, which is to stay in the second cache.
+    pub block: usize,
+    /// The deepest block, along k.
+    pub kc: usize,
+    /// Rows from which a B of adjacent columns is packed.
+    pub pack_rows: usize,
+    /// The same where B has more elements than a block.
+    pub pack_rows_large: usize,
+    /// Multiplications that pay for waking one more thread.
+    pub thread_work: usize,
+}
+
+impl Tuning {
+    /// The names of the values, as profiles have them, in the order of [`Self::values`].
+    pub const NAMES: [&'static str; 5] = ["block", "kc", "pack_rows", "pack_rows_large", "thread_work"];
+
+    /// The values, in the order of [`Self::NAMES`].
+    #[must_use]
+    pub const fn values(&self) -> [usize; 5] {
+        [self.block, self.kc, self.pack_rows, self.pack_rows_large, self.thread_work]
+    }
+
+    /// The tuning of these values, in the order of [`Self::NAMES`].
+    #[must_use]
+    pub const fn from_values([block, kc, pack_rows, pack_rows_large, thread_work]: [usize; 5]) -> Self {
+        Self { block, kc, pack_rows, pack_rows_large, thread_work }
+    }
+
+    /// The model's values for an element type and a CPU.
+    ///
+    /// A block of B fills half of the second cache; the other half is for what passes by, panels of A and tiles of C. It
+    /// is as deep as it can be while still at least eight tiles wide: C, which comes from further away, passes once
+    /// for each kc, and A's panel, which is in the first cache, serves a row of tiles. The thresholds are measured
+    /// (see `docs/design.md`).
+    pub(crate) fn model<T: Float>(kernel: &Kernel<T>, cpu: &Cpu) -> Self {
+        let block = cpu.l2() / 2 / size_of::<T>();
+        let deepest = block / (8 * kernel.nr) / CHUNK * CHUNK;
+        Self { block, kc: deepest.clamp(CHUNK, 4 * CHUNK), pack_rows: 160, pack_rows_large: 24, thread_work: 2_000_000 }
+    }
+
+    /// The block sizes for a problem of `m` rows and depth `k`.
+    ///
+    /// Where all of m is one row of tiles, a block is read only once, and is one panel, which stays in the first cache.
+    pub(crate) fn blocks<T: Float>(&self, kernel: &Kernel<T>, m: usize, k: usize) -> Blocking {
+        if m <= kernel.mr {
+            return Blocking { kc: CHUNK, nc: kernel.nr };
+        }
+        let kc = self.kc.min(k).max(1);
+        Blocking { kc, nc: self.block / kc }
+    }
+}
+
+/// A tuning and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tuned {
+    pub tuning: Tuning,
+    pub source: &'static str,
+}
+
+impl Tuned {
+    pub(crate) fn find<T: Float>(kernel: &Kernel<T>) -> Self {
+        match Profile::of_environment().and_then(|p| p.get(kernel.name, T::NAME)) {
+            Some(tuning) => Self { tuning, source: "profile" },
+            None => Self { tuning: Tuning::model(kernel, Cpu::get()), source: "model" },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Backend;
+
+    #[test]
+    fn blocks_fill_half_of_the_cache() {
+        for backend in Backend::supported() {
+            let kernel = &backend.f32;
+            let tuning = Tuning::model(kernel, Cpu::get());
+            for (m, k) in [(1, 1), (1, 5000), (100, 1), (100, 300), (100, 5000), (100_000, 100_000)] {
+                let Blocking { kc, nc } = tuning.blocks(kernel, m, k).fit(kernel.nr);
+                assert!(kc.is_multiple_of(CHUNK) && nc.is_multiple_of(kernel.nr));
+                assert!(kc < k + CHUNK && kc <= 4 * CHUNK);
+                let depth = kc.min(k);
+                assert!(depth * nc <= tuning.block + depth * kernel.nr, "{depth} x {nc}");
+                assert!(m <= kernel.mr || depth * (nc + kernel.nr) >= tuning.block, "{depth} x {nc} is too small");
+            }
+        }
+    }
+
+    #[test]
+    fn any_blocking_can_be_asked_for() {
+        let most = Blocking { kc: usize::MAX, nc: usize::MAX }.fit(32);
+        assert!(most.kc.is_multiple_of(CHUNK) && most.nc.is_multiple_of(32));
+        assert_eq!(Blocking { kc: 0, nc: 0 }.fit(8), Blocking { kc: CHUNK, nc: 8 });
+    }
+
+    #[test]
+    fn values_and_names_belong_together() {
+        let tuning = Tuning { block: 1, kc: 2, pack_rows: 3, pack_rows_large: 4, thread_work: 5 };
+        assert_eq!(Tuning::from_values(tuning.values()), tuning);
+        let text = format!("{tuning:?}");
+        for (name, value) in Tuning::NAMES.iter().zip(tuning.values()) {
+            assert!(text.contains(&format!("{name}: {value}")), "{name} in {text}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Profiles: tuned values in a file, as a tuner writes them.
+//!
+//! ```text
+//! kernels-profile 1
+//! cpu AuthenticAMD-25-1-1 l1=32K l2=512K l3=32768K
+//! # a comment
+//! avx2 f32 6x16 block=65536 kc=256 pack_rows=160 pack_rows_large=24 thread_work=2000000
+//! avx2 f64 6x8 block=32768 kc=256 pack_rows=160 pack_rows_large=24 thread_work=2000000
+//! ```
+//!
+//! A line for each kernel: its row of the table, its element type, its tile, and every value of a [`Tuning`]. A profile
+//! belongs to the CPU that it names and to the tiles that it was measured with.
+
+use crate::backend::{Backend, Kernel};
+use crate::cpu::Cpu;
+use crate::error::{Error, Result};
+use crate::gemm::tile::Float;
+use crate::gemm::tuning::Tuning;
+use std::fmt;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The environment variable that names a profile.
+const VARIABLE: &str = "KERNELS_PROFILE";
+const HEADER: &str = "kernels-profile 1";
+/// No profile is longer.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// Tuned values for this CPU, by row of the table and element type.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Profile {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    backend: &'static str,
+    element: &'static str,
+    tile: (usize, usize),
+    tuning: Tuning,
+}
+
+impl Profile {
+    /// A profile without values.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a profile from a file.
+    ///
+    /// # Errors
+    /// When the file can't be read, is not a profile, or is one of another CPU or of other kernels.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let wrong = |why: String| Error::Profile { place: path.display().to_string(), why };
+        let meta = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
+        if !meta.is_file() || meta.len() > MAX_BYTES {
+            return Err(wrong(format!("not a file of at most {MAX_BYTES} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        Self::parse(&text).map_err(|e| match e {
+            Error::Profile { place, why } => wrong(format!("{place}: {why}")),
+            e => e,
+        })
+    }
+
+    /// Reads a profile from its text.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; the error names the line.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut profile = Self::new();
+        let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
+        let wrong = |line: usize, why: String| Err(Error::Profile { place: format!("line {line}"), why });
+        if lines.next().is_none_or(|(_, line)| line != HEADER) {
+            return wrong(1, format!("should be `{HEADER}`"));
+        }
+        let cpu = Cpu::get().to_string();
+        let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        match lines.next() {
+            Some((_, line)) if line.strip_prefix("cpu ") == Some(cpu.as_str()) => {}
+            Some((at, line)) => return wrong(at, format!("`{line}`, but this CPU is `cpu {cpu}`")),
+            None => return wrong(2, format!("ends before `cpu {cpu}`")),
+        }
+        for (at, line) in lines {
+            let entry = match entry(line) {
+                Ok(entry) => entry,
+                Err(why) => return wrong(at, why),
+            };
+            if profile.get(entry.backend, entry.element).is_some() {
+                return wrong(at, format!("{} {} a second time", entry.backend, entry.element));
+            }
+            profile.entries.push(entry);
+        }
+        Ok(profile)
+    }
+
+    /// The values for a row of the table and an element type (`f32` or `f64`), if it has them.
+    #[must_use]
+    pub fn get(&self, backend: &str, element: &str) -> Option<Tuning> {
+        self.entries.iter().find(|e| e.backend == backend && e.element == element).map(|e| e.tuning)
+    }
+
+    /// Sets the values for a row of the table and an element type.
+    pub fn set<T: crate::Element>(&mut self, backend: &'static Backend, tuning: Tuning) {
+        let kernel = T::kernel(backend);
+        let entry = Entry::of(kernel, tuning);
+        self.entries.retain(|e| (e.backend, e.element) != (entry.backend, entry.element));
+        self.entries.push(entry);
+    }
+
+    /// The profile that `KERNELS_PROFILE` names, read once a process; a file that can't be used is named in one warning
+    /// on standard error, and then there is none.
+    pub(crate) fn of_environment() -> Option<&'static Self> {
+        static PROFILE: OnceLock<Option<Profile>> = OnceLock::new();
+        let read = || {
+            let path = std::env::var_os(VARIABLE)?;
+            Self::load(path).map_err(|error| eprintln!("kernels: {VARIABLE} is ignored: {error}")).ok()
+        };
+        PROFILE.get_or_init(read).as_ref()
+    }
+}
+
+impl Entry {
+    fn of<T: Float>(kernel: &Kernel<T>, tuning: Tuning) -> Self {
+        Self { backend: kernel.name, element: T::NAME, tile: (kernel.mr, kernel.nr), tuning }
+    }
+}
+
+/// A line of a kernel.
+fn entry(line: &str) -> std::result::Result<Entry, String> {
+    let mut words = line.split_whitespace();
+    let (backend, element) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let known = Backend::all().find(|b| b.name == backend).ok_or(format!("`{backend}` is no row of the table"))?;
+    let none = Tuning::from_values([0; 5]);
+    let mut entry = match element {
+        "f32" => Entry::of(&known.f32, none),
+        "f64" => Entry::of(&known.f64, none),
+        _ => return Err(format!("`{element}` is not f32 or f64")),
+    };
+    let tile = words.next().unwrap_or_default();
+    let (mr, nr) = entry.tile;
+    if tile != format!("{mr}x{nr}") {
+        return Err(format!("the tile of {backend} {element} is {mr}x{nr}, not `{tile}`"));
+    }
+    let mut values = [0; 5];
+    for (name, value) in Tuning::NAMES.iter().zip(&mut values) {
+        let word = words.next().ok_or(format!("ends before {name}"))?;
+        *value = word
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('=')?.parse().ok())
+            .filter(|v| (1..=1 << 40).contains(v))
+            .ok_or(format!("`{word}` should be {name}=N, with N from 1 to 2^40"))?;
+    }
+    if let Some(word) = words.next() {
+        return Err(format!("`{word}` is one word too many"));
+    }
+    entry.tuning = Tuning::from_values(values);
+    Ok(entry)
+}
+
+impl fmt::Display for Profile {
+    /// The text of the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEADER}")?;
+        writeln!(f, "cpu {}", Cpu::get())?;
+        for Entry { backend, element, tile: (mr, nr), tuning } in &self.entries {
+            write!(f, "{backend} {element} {mr}x{nr}")?;
+            for (name, value) in Tuning::NAMES.iter().zip(tuning.values()) {
+                write!(f, " {name}={value}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile() -> Profile {
+        let mut profile = Profile::new();
+        for (i, backend) in Backend::supported().enumerate() {
+            profile.set::<f32>(backend, Tuning::from_values([i + 1, 2, 3, 4, 5]));
+            profile.set::<f64>(backend, Tuning::from_values([10 * (i + 1), 2, 3, 4, 5]));
+        }
+        profile
+    }
+
+    #[test]
+    fn a_profile_is_read_as_it_was_written() {
+        let profile = profile();
+        assert_eq!(Profile::parse(&profile.to_string()).unwrap(), profile);
+        let with_comments = profile.to_string().replace("\ncpu", "\n\n# why\n  cpu");
+        assert_eq!(Profile::parse(&with_comments).unwrap(), profile);
+    }
+
+    #[test]
+    fn a_value_is_replaced() {
+        let backend = Backend::active().unwrap();
+        let mut profile = profile();
+        let tuning = Tuning::from_values([7; 5]);
+        profile.set::<f32>(backend, tuning);
+        assert_eq!(profile.get(backend.name(), "f32"), Some(tuning));
+        assert_ne!(profile.get(backend.name(), "f64"), Some(tuning));
+    }
+
+    #[test]
+    fn damage_is_named_with_its_line() {
+        let good = profile().to_string();
+        let cut = &good[..good.len() - 10];
+        for (bad, names) in [
+            (String::new(), "line 1: should be `kernels-profile 1`"),
+            (good.replace("profile 1", "profile 2"), "line 1"),
+            (HEADER.to_owned(), "line 2: ends before `cpu "),
+            (good.replace("cpu ", "cpu Other-"), "line 2: `cpu Other-"),
+            (good.replacen(" f32 ", " f16 ", 1), "line 3: `f16` is not f32 or f64"),
+            (good.replacen("kc=2", "kc=-2", 1), "line 3: `kc=-2` should be kc=N"),
+            (good.replacen("kc=2", "kc=0", 1), "`kc=0`"),
+            (good.replacen("kc=2", "kc=99999999999999999999", 1), "`kc=9"),
+            (good.replacen("kc=2 ", "", 1), "`pack_rows=3` should be kc=N"),
+            (good.replacen("thread_work=5", "thread_work=5 x", 1), "`x` is one word too many"),
+            (good.clone() + good.lines().nth(2).unwrap(), "a second time"),
+            (good.replacen(" f32 ", " f32 9", 1), "the tile of"),
+            (good.clone() + "sse9 f32", "`sse9` is no row"),
+            (cut.to_owned(), "thread_work"),
+        ] {
+            let error = Profile::parse(&bad).expect_err(&bad).to_string();
+            assert!(error.contains(names), "{error}\nshould name {names}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let error = Profile::load("no such file").unwrap_err().to_string();
+        assert!(error.contains("no such file"), "{error}");
+        assert!(Profile::load(std::env::temp_dir()).is_err());
+    }
+}
