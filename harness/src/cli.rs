@@ -1,9 +1,11 @@
 //! The command line.
 
-use crate::commands::{certify, compare, fingerprint, gemm, info, train};
+use crate::commands::{act, certify, compare, fingerprint, gemm, info, predict, report, step, train};
 use crate::console::Console;
 use crate::error::{Error, Result};
-use clap::{Parser, Subcommand};
+use crate::interrupt;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -15,9 +17,13 @@ Examples:
   harness train --hidden 256,64 --threads 2 --json run.json
   KERNELS_ISA=avx2 harness train   pin a row of the kernels' table
   harness gemm 512 512 512         a product in depth; more in harness gemm --help
+  harness predict digit.png        what the trained model takes an image for
+  harness report                   a page with charts of all this
   harness info                     what the CPU offers, and where data was found
+  harness completions bash > ~/.local/share/bash-completion/completions/harness
 
-Exit codes: 0 all well, 1 an error or a failed check, 2 wrong usage.";
+Exit codes: 0 all well, 1 an error or a failed check, 2 wrong usage, 130 ended by Ctrl-C, 141 nobody
+read the output. Colours and bars are for terminals; NO_COLOR=1 turns colours off there too.";
 
 /// Compares SIMD kernels with naive loops in speed and accuracy, and trains on MNIST.
 #[derive(Parser)]
@@ -35,23 +41,38 @@ enum Command {
     Compare(compare::Args),
     /// Measure matrix products in depth, against other libraries too
     Gemm(gemm::Args),
+    /// Measure one function in depth: exp, tanh, gelu, softmax and others
+    Act(act::Args),
+    /// Measure a training step, part by part
+    Step(step::Args),
+    /// Write a page with charts of all that is measured, and its numbers as JSON and CSV
+    Report(report::Args),
     /// Check the functions on all inputs, or a part of them, and write docs/accuracy.md
     Certify(certify::Args),
     /// Hash the results of a fixed deck of calls: the same lines on every machine and in every setting
     Fingerprint(fingerprint::Args),
     /// Train a multi-layer perceptron and draw its first predictions
     Train(train::Args),
+    /// Show what a trained model takes images for: files, or images of the test set
+    Predict(predict::Args),
+    /// Print what a shell needs to complete commands
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Show the CPU, the rows of the kernels' table, the caches and the data found
     Info(info::Args),
 }
 
 /// Reads the command line, does what it says, and answers with the exit code.
 pub fn main() -> ExitCode {
+    interrupt::install();
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads on, as under `| head`: what a shell tells of a program that SIGPIPE ends.
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(141),
+        Err(Error::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
             // There is nobody left to tell if this fails.
             let _ = writeln!(io::stderr(), "error: {error}");
@@ -65,17 +86,25 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command.unwrap_or(Command::Compare(cli.compare)) {
         Command::Compare(args) => compare::run(&args, &mut console),
         Command::Gemm(args) => gemm::run(&args, &mut console),
+        Command::Act(args) => act::run(&args, &mut console),
+        Command::Step(args) => step::run(&args, &mut console),
+        Command::Report(args) => report::run(&args, &mut console),
         Command::Certify(args) => certify::run(&args, &mut console),
         Command::Fingerprint(args) => fingerprint::run(&args, &mut console),
         Command::Train(args) => train::run(&args, &mut console),
-        Command::Info(args) => info::run(&args, &console),
+        Command::Predict(args) => predict::run(&args, &mut console),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "harness", &mut script);
+            Ok(console.data(&String::from_utf8_lossy(&script))?)
+        }
+        Command::Info(args) => info::run(&args, &mut console),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_sound() {

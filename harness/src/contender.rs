@@ -13,6 +13,8 @@ pub enum Contender {
     NaiveIjk,
     /// Loops for matrix products in the order that compilers vectorise: the inner one runs along a row of C.
     NaiveIkj,
+    /// The same order, over blocks that fit the first cache.
+    NaiveBlocked,
     /// A row of the kernels' table.
     Row(&'static Backend),
     /// A row of the kernels' table, on so many threads.
@@ -22,15 +24,18 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// Both kinds of naive loops, then every row that this CPU can run, best first.
+    /// The ladder of naive loops, then every row that this CPU can run, best first.
     pub fn for_gemm() -> Vec<Self> {
-        [Self::NaiveIjk, Self::NaiveIkj].into_iter().chain(Backend::supported().map(Self::Row)).collect()
+        Self::LADDER.into_iter().chain(Backend::supported().map(Self::Row)).collect()
     }
 
     /// The naive loop, then every row that this CPU can run, best first.
-    pub fn for_activation() -> Vec<Self> {
+    pub fn for_function() -> Vec<Self> {
         [Self::NaiveLoop].into_iter().chain(Backend::supported().map(Self::Row)).collect()
     }
+
+    /// Naive loops for products, each a step ahead of the one before.
+    pub const LADDER: [Self; 3] = [Self::NaiveIjk, Self::NaiveIkj, Self::NaiveBlocked];
 
     /// The row of the kernels' table, if it is one.
     pub fn backend(&self) -> Option<&'static Backend> {
@@ -71,6 +76,7 @@ impl fmt::Display for Contender {
             Self::NaiveLoop => f.pad("naive loop"),
             Self::NaiveIjk => f.pad("naive i-j-k"),
             Self::NaiveIkj => f.pad("naive i-k-j"),
+            Self::NaiveBlocked => f.pad("naive blocked"),
             Self::Row(backend) => f.pad(backend.name()),
             Self::Team(backend, threads) => f.pad(&format!("{} x{threads}", backend.name())),
             Self::Peer(peer, _) => f.pad(peer.name()),

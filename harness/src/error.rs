@@ -39,6 +39,41 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A file can't be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file is larger than anything that is expected there.
+    #[error("{} is larger than {most} bytes", path.display())]
+    FileTooLarge {
+        /// Which.
+        path: PathBuf,
+        /// The largest that is accepted.
+        most: u64,
+    },
+    /// A file is no image that can be read, or shows nothing.
+    #[error("{}: {problem}", path.display())]
+    Image {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The test set has no such image.
+    #[error("there is no test image {index}: they are numbered from 0 to {}", samples.saturating_sub(1))]
+    NoSample {
+        /// Which was asked for.
+        index: usize,
+        /// How many there are.
+        samples: usize,
+    },
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// Arguments that do not go together.
     #[error("{0}")]
     Usage(&'static str),

@@ -5,35 +5,48 @@
 //! | --- | --- |
 //! | [`contender`] | who takes part: naive loops, the rows of the kernels' table, other libraries |
 //! | [`number`] | the element types |
+//! | [`naive`] | the loops that people write first |
 //! | [`case`] | what is compared, and how each contender does it; no timing without a passed check |
 //! | [`verify`] | error against f64, equality of bits |
-//! | [`measure`] | interleaved timing, median and spread, ratios within rounds |
 //! | [`oracle`] | the functions in f64, the same on every machine |
-//! | [`peak`] | the measured speed limit |
+//! | [`measure`] | interleaved timing, warm and cold |
+//! | [`stats`] | medians with intervals, noise floors, what counts as a difference |
+//! | [`peak`] | the measured speed limits: arithmetic, caches, memory; the roofline |
+//! | [`record`] | results as `--json` holds them |
 //! | [`training`] | training runs: who computes, the digest of weights, equal steps for all |
+//! | [`budget`] | where the time of a training step goes |
 //! | [`machine`] | CPU, cores and caches as the system tells them |
+//! | [`image`] | digits from PNG and PGM files, as MNIST has them |
+//! | [`chart`] | charts as SVG that follows light and dark pages |
 //! | [`picture`] | predictions as an SVG |
 //! | [`report`] | aligned tables and short numbers |
 //! | [`console`] | lines on standard output, progress on standard error |
-//! | [`files`] | where data lies; files written whole or not at all |
+//! | [`files`], [`interrupt`] | where data lies; files written whole or not at all, Ctrl-C included |
 //! | [`cli`] | the command line; one module for each command in [`commands`] |
 
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod case;
+pub mod chart;
 pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod contender;
 mod error;
 pub mod files;
+pub mod image;
+pub mod interrupt;
 pub mod machine;
 pub mod measure;
+pub mod naive;
 pub mod number;
 pub mod oracle;
 pub mod peak;
 pub mod picture;
+pub mod record;
 pub mod report;
+pub mod stats;
 pub mod training;
 pub mod verify;
 

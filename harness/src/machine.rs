@@ -1,19 +1,40 @@
-//! What the operating system tells of the machine. What it does not tell stays unknown.
+//! What the operating system tells of the machine, and the build of itself. What is not told stays unknown.
 
+use serde::Serialize;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
 /// The name of the CPU, where the system has one.
 pub fn cpu() -> Option<String> {
+    cpuinfo("model name")
+}
+
+/// The first value of this name in `/proc/cpuinfo`.
+fn cpuinfo(name: &str) -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The clock of the first core in MHz, as the system tells it: under a hypervisor often the nominal one.
+pub fn clock_mhz() -> Option<f64> {
+    cpuinfo("cpu MHz")?.parse().ok()
 }
 
 /// How many threads can run at once.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Seconds in which a hypervisor ran others on our cores, summed over cores since the machine started.
+pub fn steal_seconds() -> Option<f64> {
+    /// Of the times in `/proc/stat`, for programs.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    // cpu user nice system idle iowait irq softirq steal ..
+    let ticks: f64 = text.lines().next()?.split_ascii_whitespace().nth(8)?.parse().ok()?;
+    Some(ticks / TICKS_PER_SECOND)
 }
 
 /// A cache that the first core uses.
@@ -29,6 +50,23 @@ pub struct Cache {
     pub cores: String,
 }
 
+impl Cache {
+    /// Its size.
+    pub fn bytes(&self) -> Option<u64> {
+        let (digits, unit) = match self.size.strip_suffix(['K', 'M', 'G']) {
+            Some(digits) => (digits, self.size.as_bytes()[digits.len()]),
+            None => (self.size.as_str(), b' '),
+        };
+        let shift = match unit {
+            b'K' => 10,
+            b'M' => 20,
+            b'G' => 30,
+            _ => 0,
+        };
+        digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+    }
+}
+
 impl fmt::Display for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind.as_str() {
@@ -36,13 +74,16 @@ impl fmt::Display for Cache {
             "Instruction" => "i",
             _ => "",
         };
-        let size = match self.size.strip_suffix('K').and_then(|k| k.parse::<u64>().ok()) {
-            Some(kib) if kib >= 1024 && kib.is_multiple_of(1024) => format!("{} MiB", kib / 1024),
-            Some(kib) => format!("{kib} KiB"),
-            None => self.size.clone(),
-        };
+        let size = self.bytes().map_or_else(|| self.size.clone(), size_text);
         write!(f, "L{}{kind} {size}", self.level)
     }
+}
+
+/// A size for people: `48 KiB`, `2 MiB`.
+pub fn size_text(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(shift, _)| bytes >> shift > 0 && bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| format!("{bytes} bytes"), |(shift, name)| format!("{} {name}", bytes >> shift))
 }
 
 /// The caches of the first core, nearest first; empty where the system does not tell.
@@ -64,6 +105,53 @@ fn cache(dir: &Path) -> Option<Cache> {
     })
 }
 
+/// Machine and build, as records of measurements hold them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Facts {
+    /// The name of the CPU.
+    pub cpu: Option<String>,
+    /// Its architecture, as Rust calls it.
+    pub architecture: &'static str,
+    /// Vendor-family-model-stepping, in the notation of profiles.
+    pub cpu_id: Option<String>,
+    /// Threads that can run at once.
+    pub cores: usize,
+    /// Caches of the first core.
+    pub caches: Vec<String>,
+    /// The operating system.
+    pub os: &'static str,
+    /// Version of this program.
+    pub version: &'static str,
+    /// Commit that it was built from.
+    pub commit: Option<&'static str>,
+    /// The compiler.
+    pub rustc: Option<&'static str>,
+    /// Flags that the compiler was given.
+    pub rustflags: Option<&'static str>,
+}
+
+/// What can be found out.
+pub fn facts() -> Facts {
+    let id = ["vendor_id", "cpu family", "model", "stepping"].map(cpuinfo);
+    let [Some(vendor), Some(family), Some(model), Some(stepping)] = &id else { return with_id(None) };
+    with_id(Some(format!("{vendor}-{family}-{model}-{stepping}")))
+}
+
+fn with_id(cpu_id: Option<String>) -> Facts {
+    Facts {
+        cpu: cpu(),
+        architecture: std::env::consts::ARCH,
+        cpu_id,
+        cores: cores(),
+        caches: caches().iter().map(ToString::to_string).collect(),
+        os: std::env::consts::OS,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("HARNESS_COMMIT"),
+        rustc: option_env!("HARNESS_RUSTC"),
+        rustflags: option_env!("HARNESS_RUSTFLAGS"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +162,8 @@ mod tests {
             |level, kind: &str, size: &str| Cache { level, kind: kind.into(), size: size.into(), cores: "0".into() };
         assert_eq!(cache(1, "Data", "48K").to_string(), "L1d 48 KiB");
         assert_eq!(cache(2, "Unified", "2048K").to_string(), "L2 2 MiB");
-        assert_eq!(cache(3, "Unified", "1G").to_string(), "L3 1G");
+        assert_eq!(cache(3, "Unified", "1G").to_string(), "L3 1 GiB");
+        assert_eq!(cache(3, "Unified", "many").to_string(), "L3 many");
+        assert_eq!(cache(1, "Data", "48K").bytes(), Some(48 << 10));
     }
 }

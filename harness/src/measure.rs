@@ -3,15 +3,29 @@
 //! All of them run in one process, interleaved round by round, in an order shuffled anew for each round: a clock that
 //! moves or a neighbour that wakes up meets all of them alike, so ratios within a round mean more than absolute times.
 
+use crate::machine;
+use crate::stats::Estimate;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 use std::convert::Infallible;
+use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Does the work as many times as it is told and says how long that took.
 pub type Timed<'a> = Box<dyn FnMut(u32) -> Duration + 'a>;
+
+/// Where the data of a call lie before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cache {
+    /// Where the call before left them.
+    Warm,
+    /// In memory: other data, twice the size of the last cache, are touched before each call.
+    Cold,
+}
 
 /// How long and how often to measure.
 #[derive(Debug, Clone, Copy)]
@@ -25,41 +39,17 @@ pub struct Plan {
     /// A pause before each sample, in which threads of the last contender that still spin for work go to sleep. An
     /// untimed sample follows it, so that nobody is timed while waking up.
     pub rest: Duration,
+    /// With cold caches a sample is a single call.
+    pub cache: Cache,
     /// Seed of the shuffled order.
     pub seed: u64,
 }
 
 impl Plan {
-    /// A plan that spends about `budget` on one comparison.
+    /// A plan that spends about `budget` on one comparison, with warm caches.
     pub fn lasting(budget: Duration) -> Self {
-        Self { budget, min_rounds: 5, min_sample: Duration::from_micros(200), rest: Duration::ZERO, seed: 0 }
-    }
-}
-
-/// A middle and how far samples stray from it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spread {
-    /// The median.
-    pub median: f64,
-    /// The median absolute deviation from the median.
-    pub mad: f64,
-}
-
-impl Spread {
-    /// Median and deviation of these samples; NaN when there are none.
-    pub fn of(samples: &[f64]) -> Self {
-        let median = median(samples.to_vec());
-        let mad = self::median(samples.iter().map(|x| (x - median).abs()).collect());
-        Self { median, mad }
-    }
-}
-
-fn median(mut x: Vec<f64>) -> f64 {
-    x.sort_by(f64::total_cmp);
-    match x.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => x[n / 2],
-        n => (x[n / 2 - 1] + x[n / 2]) / 2.0,
+        let min_sample = Duration::from_micros(200);
+        Self { budget, min_rounds: 5, min_sample, rest: Duration::ZERO, cache: Cache::Warm, seed: 0 }
     }
 }
 
@@ -69,14 +59,18 @@ pub struct Samples(pub Vec<f64>);
 
 impl Samples {
     /// Seconds per call.
-    pub fn spread(&self) -> Spread {
-        Spread::of(&self.0)
+    pub fn estimate(&self) -> Estimate {
+        Estimate::of(&self.0)
+    }
+
+    /// How many times as fast as `other` this one was, in each round.
+    pub fn ratios_over(&self, other: &Self) -> Vec<f64> {
+        self.0.iter().zip(&other.0).map(|(mine, theirs)| theirs / mine).collect()
     }
 
     /// How many times as fast as `other` this one is, judged within each round.
-    pub fn speed_up_over(&self, other: &Self) -> Spread {
-        let ratios: Vec<f64> = self.0.iter().zip(&other.0).map(|(mine, theirs)| theirs / mine).collect();
-        Spread::of(&ratios)
+    pub fn speed_up_over(&self, other: &Self) -> Estimate {
+        Estimate::of(&self.ratios_over(other))
     }
 }
 
@@ -84,13 +78,19 @@ impl Samples {
 pub fn interleaved(plan: &Plan, contenders: &mut [Timed<'_>]) -> Vec<Samples> {
     // Finding the batch size is the warm-up: it runs the work for at least the time of a sample.
     let batches: Vec<u32> = contenders.iter_mut().map(|run| batch_size(run, plan.min_sample)).collect();
+    let mut eviction = (plan.cache == Cache::Cold).then(Eviction::new);
     let start = Instant::now();
     let Ok(samples) = rounds::<Infallible>(
         plan.seed,
         contenders.len(),
         |done| done < plan.min_rounds || start.elapsed() < plan.budget,
         |_, who| {
-            let (run, calls) = (&mut contenders[who], batches[who]);
+            let run = &mut contenders[who];
+            if let Some(eviction) = &mut eviction {
+                eviction.run();
+                return Ok(run(1).as_secs_f64());
+            }
+            let calls = batches[who];
             if !plan.rest.is_zero() {
                 thread::sleep(plan.rest);
                 run(calls);
@@ -135,33 +135,70 @@ fn batch_size(run: &mut Timed<'_>, min_sample: Duration) -> u32 {
     calls
 }
 
+/// What throws everything else out of the caches.
+struct Eviction(Vec<u64>);
+
+impl Eviction {
+    fn new() -> Self {
+        /// Where the system does not tell of caches.
+        const USUAL: u64 = 64 << 20;
+        const MOST: u64 = 256 << 20;
+        let largest = machine::caches().iter().filter_map(machine::Cache::bytes).max();
+        Self(vec![0; (largest.map_or(USUAL, |bytes| 2 * bytes).min(MOST) / 8) as usize])
+    }
+
+    fn run(&mut self) {
+        const LINE: usize = 64 / size_of::<u64>();
+        self.0.iter_mut().step_by(LINE).for_each(|x| *x += 1);
+        black_box(&self.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spread_of_odd_even_and_no_samples() {
-        assert_eq!(Spread::of(&[3.0, 1.0, 9.0]), Spread { median: 3.0, mad: 2.0 });
-        assert_eq!(Spread::of(&[4.0, 1.0, 2.0, 3.0]), Spread { median: 2.5, mad: 1.0 });
-        assert!(Spread::of(&[]).median.is_nan());
-    }
 
     #[test]
     fn ratios_are_taken_within_rounds() {
         // The machine halves its clock in the second round: both slow down, the ratio stays.
         let fast = Samples(vec![1.0, 2.0]);
         let slow = Samples(vec![3.0, 6.0]);
-        assert_eq!(fast.speed_up_over(&slow), Spread { median: 3.0, mad: 0.0 });
+        assert_eq!(fast.ratios_over(&slow), [3.0, 3.0]);
+        assert_eq!(fast.speed_up_over(&slow), Estimate { median: 3.0, mad: 0.0, low: 3.0, high: 3.0 });
+    }
+
+    /// A contender that only says how long it took.
+    fn fake<'a>(per_call: u64, most: &'a mut u32) -> Timed<'a> {
+        Box::new(move |calls| {
+            *most = calls.max(*most);
+            Duration::from_micros(per_call) * calls
+        })
     }
 
     #[test]
     fn every_contender_gets_every_round_and_calls_are_batched() {
-        let plan = Plan { budget: Duration::ZERO, min_rounds: 7, ..Plan::lasting(Duration::ZERO) };
-        let fake = |per_call: u64| -> Timed<'_> { Box::new(move |calls| Duration::from_micros(per_call) * calls) };
-        let samples = interleaved(&plan, &mut [fake(3), fake(1000)]);
+        let plan = Plan { min_rounds: 7, ..Plan::lasting(Duration::ZERO) };
+        let mut most = [0; 2];
+        let [short, long] = &mut most;
+        let samples = interleaved(&plan, &mut [fake(3, short), fake(1000, long)]);
         assert_eq!(samples[0].0.len(), 7);
         assert_eq!(samples[1].0.len(), 7);
-        assert!((samples[0].spread().median - 3e-6).abs() < 1e-12);
+        assert!((samples[0].estimate().median - 3e-6).abs() < 1e-12);
         assert!((samples[0].speed_up_over(&samples[1]).median - 1000.0 / 3.0).abs() < 1e-6);
+        assert_eq!(most, [128, 1]);
+    }
+
+    #[test]
+    fn a_cold_sample_is_one_call() {
+        let mut calls = Vec::new();
+        let plan = Plan { min_rounds: 3, cache: Cache::Cold, ..Plan::lasting(Duration::ZERO) };
+        interleaved(
+            &plan,
+            &mut [Box::new(|n| {
+                calls.push(n);
+                Duration::from_micros(150) * n
+            })],
+        );
+        assert_eq!(calls, [1, 2, 1, 1, 1], "two for the batch size, then one a round");
     }
 }

@@ -1,5 +1,6 @@
 //! The element types of cases.
 
+use crate::naive;
 use kernels::reference;
 use rand::distr::uniform::SampleUniform;
 use std::fmt;
@@ -16,8 +17,8 @@ pub trait Number: kernels::Element + peers::Scalar + SampleUniform + Into<f64> +
     const RANGE: Range<Self>;
     /// The error of one rounding: half the distance from 1 to the next number.
     const ROUNDING: f64;
-    /// The naive loops in the orders i-j-k and i-k-j, where there are any.
-    const NAIVE: Option<[NaiveProduct<Self>; 2]>;
+    /// The ladder of naive loops, where there is one: i-j-k, i-k-j, blocked.
+    const NAIVE: Option<[NaiveProduct<Self>; 3]>;
     /// Its bits.
     fn bits(self) -> u64;
 }
@@ -26,7 +27,8 @@ impl Number for f32 {
     const NAN: Self = Self::NAN;
     const RANGE: Range<Self> = -1.0..1.0;
     const ROUNDING: f64 = Self::EPSILON as f64 / 2.0;
-    const NAIVE: Option<[NaiveProduct<Self>; 2]> = Some([reference::gemm_ijk, reference::gemm_ikj]);
+    const NAIVE: Option<[NaiveProduct<Self>; 3]> =
+        Some([reference::gemm_ijk, reference::gemm_ikj, naive::gemm_blocked]);
     fn bits(self) -> u64 {
         self.to_bits().into()
     }
@@ -36,7 +38,7 @@ impl Number for f64 {
     const NAN: Self = Self::NAN;
     const RANGE: Range<Self> = -1.0..1.0;
     const ROUNDING: f64 = Self::EPSILON / 2.0;
-    const NAIVE: Option<[NaiveProduct<Self>; 2]> = None;
+    const NAIVE: Option<[NaiveProduct<Self>; 3]> = None;
     fn bits(self) -> u64 {
         self.to_bits()
     }

@@ -3,6 +3,7 @@
 use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
+use crate::interrupt::{self, Watch};
 use crate::measure::{self, Samples};
 use kernels::{Par, Team};
 use nn::{
@@ -34,13 +35,13 @@ impl Runner {
     /// The routines of this contender.
     ///
     /// # Panics
-    /// For a peer, which multiplies but does not train.
+    /// For peers and blocked loops, which multiply but do not train.
     pub fn engine(&self) -> Box<dyn Engine + '_> {
         match self.who {
             Contender::NaiveLoop | Contender::NaiveIjk => Box::new(Naive { order: LoopOrder::Ijk }),
             Contender::NaiveIkj => Box::new(Naive { order: LoopOrder::Ikj }),
             Contender::Row(backend) | Contender::Team(backend, _) => Box::new(Kernels { backend, par: &self.team }),
-            Contender::Peer(..) => panic!("{} does not train", self.who),
+            Contender::NaiveBlocked | Contender::Peer(..) => panic!("{} does not train", self.who),
         }
     }
 }
@@ -74,15 +75,25 @@ pub fn weights_sha256(model: &Mlp) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Trains, and prints a line for each epoch as Keras does.
-pub fn fit(trainer: &mut Trainer<'_>, data: &Dataset, console: &mut Console) -> Result<Vec<EpochEnd>> {
+/// Trains, and prints a line for each epoch as Keras does; with validation data, after each epoch what these say.
+///
+/// # Errors
+/// Those of the training; [`Error::Interrupted`] after Ctrl-C, at the end of the step.
+pub fn fit(
+    trainer: &mut Trainer<'_>,
+    data: &Dataset,
+    validation: Option<&Dataset>,
+    console: &mut Console,
+) -> Result<Vec<EpochEnd>> {
+    let _watch = Watch::begin();
     console.begin_status();
     let mut lines = EpochLines { console, batches: 0, shown: 0.0, failed: None };
-    let history = trainer.fit(data, &mut lines)?;
+    let history = trainer.fit_and_validate(data, validation, &mut lines)?;
     let failed = lines.failed;
     console.end();
     match failed {
         Some(error) => Err(error.into()),
+        None if interrupt::asked() => Err(Error::Interrupted),
         None => Ok(history),
     }
 }
@@ -119,12 +130,15 @@ impl Observer for EpochLines<'_> {
             self.shown = event.seconds;
             self.console.status(keras_line(event.batch + 1, event.batches, event.seconds, &event.metrics));
         }
-        ControlFlow::Continue(())
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn on_epoch(&mut self, event: &EpochEnd) -> ControlFlow<()> {
         self.console.status("");
-        let line = keras_line(self.batches, self.batches, event.seconds, &event.metrics);
+        let mut line = keras_line(self.batches, self.batches, event.seconds, &event.metrics);
+        if let Some(Metrics { accuracy, loss }) = event.validation {
+            line += &format!(" - val_accuracy: {accuracy:.4} - val_loss: {loss:.4}");
+        }
         self.print(format_args!("{line}"))
     }
 }

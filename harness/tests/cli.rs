@@ -100,6 +100,48 @@ fn help_has_examples_and_exit_codes() {
 }
 
 #[test]
+fn completions_are_for_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&run(&mut harness(&["completions", shell])));
+        assert!(script.contains("predict") && script.contains("sweep"), "{shell}");
+    }
+    fails(&mut harness(&["completions", "cmd"]), 2, &["cmd", "bash"]);
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let output = run(&mut harness(&["act", "relu", "100", "--time", "0"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!stdout(&output).contains('\u{1b}'));
+}
+
+#[test]
+fn functions_are_verified_and_measured() {
+    for args in [&["gelu", "1000"][..], &["softmax", "10", "30"], &["tanh", "64", "--cold"]] {
+        let output = run(harness(&["act", "--time", "0"]).args(args));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let text = stdout(&output);
+        for part in ["naive loop", Backend::active().unwrap().name(), "ULP", "GB/s", "noise floor"] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+    }
+    fails(&mut harness(&["act", "sine", "10"]), 2, &["sine", "gelu-tanh", "softmax"]);
+    fails(&mut harness(&["act", "exp", "0"]), 2, &["0"]);
+    fails(&mut harness(&["act", "exp", "67108864", "2"]), 2, &["too large"]);
+}
+
+#[test]
+fn a_step_is_taken_apart() {
+    let output = run(&mut harness(&["step", "20,7,3", "--batch", "5", "--time", "0"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    for part in ["layer 5x20x7", "weight gradient 20x5x7", "input gradient 5x3x7", "Adam", "the step", "route"] {
+        assert!(stdout(&output).contains(part), "{part:?} is not in {}", stdout(&output));
+    }
+    fails(&mut harness(&["step", "784"]), 2, &["784,10"]);
+    fails(&mut harness(&["step", "784,0"]), 2, &["0"]);
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     fails(&mut harness(&["--fast"]), 2, &["--fast", "Usage"]);
     fails(&mut harness(&["fly"]), 2, &["fly"]);
@@ -251,10 +293,12 @@ fn products_are_explained_verified_and_recorded() {
         assert_eq!((&case["a_transposed"], &case["b_transposed"]), (&true.into(), &false.into()));
         let [alone, team] = &case["results"].as_array().unwrap()[..] else { panic!("{case}") };
         assert_eq!((&alone["name"], &team["name"]), (&row.into(), &format!("{row} x2").into()));
-        for number in ["gflops", "spread", "peak", "error", "max_abs_error"] {
+        for number in ["speed", "peak", "error", "max_abs_error", "rms_error"] {
             assert!(alone[number].is_f64(), "{number}: {}", alone[number]);
         }
-        assert!(team["over"][row].is_f64(), "{team}");
+        let ratio = &team["over"][row];
+        let [low, median, high] = ["low", "median", "high"].map(|name| ratio[name].as_f64().unwrap_or(f64::NAN));
+        assert!(low <= median && median <= high, "{ratio}");
         let max = alone["max_abs_error"].as_f64().unwrap();
         assert!(if width == 4 { max < 1e-5 } else { max < 1e-14 }, "{max}");
     }

@@ -1,19 +1,22 @@
 //! `harness gemm`: matrix products in depth, against other libraries: single shapes, the table of references, sweeps.
 
-use crate::case::{self, Case, Comparison, Measured, Product};
+use super::{json, rivals};
+use crate::case::{self, Comparison, Measured, Product};
 use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
-use crate::measure::{Plan, Samples};
+use crate::machine;
+use crate::measure::{Cache, Plan};
 use crate::number::Number;
-use crate::report::{NONE, Table, counted, percent, short};
-use crate::{files, machine};
+use crate::peak::Roofline;
+use crate::record::{CaseRecord, Entry, Head};
+use crate::report::{NONE, Table, counted, percent};
+use crate::stats::geometric_mean;
 use clap::{ArgGroup, ValueEnum, value_parser};
 use kernels::{Backend, Gemm, Team};
 use serde::Serialize;
 use std::any::type_name;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -59,18 +62,16 @@ pub struct Args {
     /// Also run the rows on so many threads; Rust peers then use as many
     #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
     threads: u32,
-    /// Compare with the Rust libraries that are compiled in with the feature `peers`
-    #[arg(long)]
-    peers: bool,
-    /// Compare with a shared library that has cblas_sgemm and cblas_dgemm, with 32-bit integers and maybe a prefix
-    #[arg(long, value_name = "PATH[:PREFIX]")]
-    blas: Vec<Blas>,
+    #[command(flatten)]
+    rivals: rivals::Args,
+    /// The operands lie in memory before each call, not in a cache
+    #[arg(long, conflicts_with = "threads")]
+    cold: bool,
     /// Time for the samples of one product
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     time: Duration,
-    /// Also write the results to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: json::Args,
 }
 
 /// The type of the elements.
@@ -80,7 +81,8 @@ enum Type {
     F64,
 }
 
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+/// Reads a time.
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.ok_or_else(|| "a number of seconds is needed".to_owned())
 }
@@ -105,24 +107,6 @@ impl FromStr for Sweep {
             // The largest square of 2^37 multiplications.
             .filter(|sweep| 0 < sweep.from && sweep.from <= sweep.to && sweep.to <= 5160 && 0 < sweep.step)
             .ok_or("FROM..TO[:STEP] is needed, such as 16..512:16, of sizes up to 5160")
-    }
-}
-
-/// A library to load.
-#[derive(Debug, Clone, PartialEq)]
-struct Blas {
-    path: PathBuf,
-    prefix: String,
-}
-
-impl FromStr for Blas {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        // A colon can be part of a path, but then what follows is hardly the beginning of a C name.
-        let c_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let (path, prefix) = text.rsplit_once(':').filter(|(_, prefix)| c_name(prefix)).unwrap_or((text, ""));
-        Ok(Self { path: path.into(), prefix: prefix.to_owned() })
     }
 }
 
@@ -186,18 +170,7 @@ impl Args {
         let team = |&row| (threads > 1).then_some(Contender::Team(row, threads));
         let mut contenders: Vec<Contender> =
             rows.iter().flat_map(|row| [Contender::Row(row)].into_iter().chain(team(row))).collect();
-        if self.peers {
-            if peers::RUST.is_empty() {
-                return Err(Error::Usage("--peers needs a program that was built with --features peers"));
-            }
-            contenders.extend(peers::RUST.iter().map(|&peer| Contender::Peer(peer, threads)));
-        }
-        // The core of MKL is global: a BLAS that is loaded after it calls functions of MKL instead of its own.
-        let (mkl, others): (Vec<_>, Vec<_>) =
-            self.blas.iter().partition(|blas| blas.path.to_string_lossy().contains("mkl"));
-        for blas in others.into_iter().chain(mkl) {
-            contenders.push(Contender::Peer(peers::load(&blas.path, &blas.prefix)?, threads));
-        }
+        contenders.extend(self.rivals.load(threads)?);
         let names: BTreeSet<String> = contenders.iter().map(ToString::to_string).collect();
         if names.len() < contenders.len() {
             return Err(Error::Usage(
@@ -207,8 +180,12 @@ impl Args {
         Ok(contenders)
     }
 
+    fn cache(&self) -> Cache {
+        if self.cold { Cache::Cold } else { Cache::Warm }
+    }
+
     fn plan(&self) -> Plan {
-        let plan = Plan::lasting(self.time);
+        let plan = Plan { cache: self.cache(), ..Plan::lasting(self.time) };
         if self.threads == 1 {
             return plan;
         }
@@ -228,9 +205,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 fn measure<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let shapes = args.shapes()?;
     let contenders = args.contenders()?;
-    if let Some(file) = &args.json {
-        files::prepare(file)?;
-    }
+    args.json.prepare(console)?;
     let cpu = machine::cpu().unwrap_or_else(|| "unknown CPU".to_owned());
     console.line(format_args!("{cpu}, {}; {}\n{LEGEND}", counted(machine::cores(), "core"), type_name::<T>()))?;
 
@@ -239,18 +214,26 @@ fn measure<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let mut record = Record::new(type_name::<T>(), &contenders);
     let mut failures = Vec::new();
     console.begin(shapes.len() as u64);
+    console.status("the speed limits");
+    let roofline = match rows.first() {
+        Some(row) if size_of::<T>() == size_of::<f32>() => Some(Roofline::measure(row, LIMIT_TIME)),
+        _ => None,
+    };
     for shape in shapes {
         let ([m, k, n], transposed) = shape;
         console.status(format_args!("{m}x{k}x{n}"));
         let case = Product::<T>::stored(m, k, n, transposed);
         let comparison = case::compete(&case, &contenders, &rows, &args.plan());
         failures.extend(comparison.wrong.iter().map(|(who, wrong)| format!("{case}, {who}: {wrong}")));
-        let result = CaseRecord::new(&case, shape, &comparison, &record.opponents);
+        let result = ShapeRecord::new(&case, shape, args.cache(), &comparison, roofline.as_ref(), &record.opponents);
         if args.sweep.is_none() {
             for explanation in explanations::<T>(&contenders, shape)? {
                 console.print(format_args!("\n{explanation}\n"))?;
             }
             console.print(format_args!("\n{}", result.table(&record.opponents)))?;
+            if let Some(roofline) = &roofline {
+                console.line(result.position(roofline))?;
+            }
         }
         record.cases.push(result);
         console.step();
@@ -264,17 +247,18 @@ fn measure<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
             }
         }
     }
-    if let Some(file) = &args.json {
-        let json = serde_json::to_string_pretty(&record).expect("numbers and strings are always JSON");
-        files::write_whole(file, &(json + "\n"))?;
-    }
+    record.roofline = roofline;
+    args.json.write(&record, console)?;
     if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
 }
 
+/// For arithmetic and for each level of the caches.
+const LIMIT_TIME: Duration = Duration::from_millis(50);
+
 const LEGEND: &str = "
-GFLOP/s: median; ±: its median deviation; peak: share of the FMA peak, which is sampled in the same rounds;
-error: the largest |error| / (|A||B|), in units of the rounding error; x: times as fast as that contender, the median
-of the ratios within rounds.";
+GFLOP/s: median; 95%: its bootstrap interval; ±: median deviation; peak: share of the FMA peak, which is sampled in the
+same rounds; error: the largest |error| / (|A||B|), in units of the rounding error; x: times as fast as that contender,
+the median of the ratios within rounds, = where that is no difference.";
 
 /// How the rows would compute it, as they tell it: for row-major operands.
 fn explanations<T: Number>(contenders: &[Contender], ([m, k, n], _): Shape) -> Result<Vec<kernels::Explanation>> {
@@ -290,20 +274,20 @@ fn explanations<T: Number>(contenders: &[Contender], ([m, k, n], _): Shape) -> R
 /// What `--json` holds.
 #[derive(Serialize)]
 struct Record {
-    cpu: Option<String>,
-    version: &'static str,
+    #[serde(flatten)]
+    head: Head,
     /// Type of the elements.
     element: &'static str,
     /// The rows of the kernels' table that were measured, alone and as teams.
     rows: Vec<String>,
     /// Those whom the rows are compared with: other rows, then peers.
     opponents: Vec<String>,
-    cases: Vec<CaseRecord>,
+    roofline: Option<Roofline>,
+    cases: Vec<ShapeRecord>,
 }
 
 #[derive(Serialize)]
-struct CaseRecord {
-    name: String,
+struct ShapeRecord {
     m: usize,
     k: usize,
     n: usize,
@@ -311,24 +295,8 @@ struct CaseRecord {
     b_transposed: bool,
     /// The fastest of the peers.
     best_peer: Option<String>,
-    /// Those whose result was right.
-    results: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-struct Entry {
-    name: String,
-    gflops: f64,
-    /// Median deviation of the time, as a share of it.
-    spread: f64,
-    /// Share of the FMA peak of all its threads, for rows.
-    peak: Option<f64>,
-    /// The largest |error| / (|A||B|), in units of the rounding error.
-    error: f64,
-    max_abs_error: f64,
-    samples: usize,
-    /// For rows: how many times as fast as each opponent.
-    over: BTreeMap<String, f64>,
+    #[serde(flatten)]
+    case: CaseRecord,
 }
 
 impl Record {
@@ -337,40 +305,42 @@ impl Record {
         let alone = |who: &&Contender| rows.len() > 1 && matches!(who, Contender::Row(_));
         let opponents = contenders.iter().filter(|who| !who.is_row() || alone(who)).map(ToString::to_string);
         let opponents = opponents.collect();
-        Self { cpu: machine::cpu(), version: env!("CARGO_PKG_VERSION"), element, rows, opponents, cases: Vec::new() }
+        Self { head: Head::new("gemm"), element, rows, opponents, roofline: None, cases: Vec::new() }
     }
 
     /// A line for each case, then the geometric means of the ratios.
     fn summary(&self, row: &str) -> Table {
         let ratios: Vec<String> = self.opponents.iter().map(|name| format!("x {name}")).collect();
-        let mut headings = vec![row, "GFLOP/s", "±", "peak", "error", "best peer", "x best"];
+        let mut headings = vec![row, "GFLOP/s", "95%", "±", "peak", "error", "best peer", "x best"];
         headings.extend(ratios.iter().map(String::as_str));
         let mut table = Table::new(&headings);
         // For the best peer, then for each opponent.
         let mut columns = vec![Vec::new(); 1 + self.opponents.len()];
-        for (case, entry) in self.entries(row) {
-            let others = [case.best_peer.as_ref()].into_iter().chain(self.opponents.iter().map(Some));
-            let over: Vec<Option<f64>> = others.map(|name| entry.over.get(name?).copied()).collect();
-            let best = case.best_peer.clone().unwrap_or_else(|| NONE.to_owned());
-            table.row([case.name.clone()].into_iter().chain(entry.cells()).chain([best]).chain(over.iter().map(ratio)));
-            columns.iter_mut().zip(over).for_each(|(column, over)| column.extend(over));
+        for (shape, entry) in self.entries(row) {
+            let others = || [shape.best_peer.as_ref()].into_iter().chain(self.opponents.iter().map(Some));
+            let best = shape.best_peer.clone().unwrap_or_else(|| NONE.to_owned());
+            let over = others().map(|name| name.map_or(NONE.to_owned(), |name| entry.over_cell(name)));
+            table.row([shape.case.name.clone()].into_iter().chain(cells(entry)).chain([best]).chain(over));
+            let medians = others().map(|name| Some(entry.over.get(name?)?.estimate.median));
+            columns.iter_mut().zip(medians).for_each(|(column, median)| column.extend(median));
         }
-        let means = columns.iter().map(|column| geometric_mean(column));
-        let blank = [""; 5].map(str::to_owned);
-        table.row(["geometric mean".to_owned()].into_iter().chain(blank).chain(means.map(|mean| ratio(&mean))));
+        let means = columns.into_iter().map(geometric_mean);
+        let blank = [""; 6].map(str::to_owned);
+        let means = means.map(|mean| mean.map_or(NONE.to_owned(), |mean| format!("{mean:.2}")));
+        table.row(["geometric mean".to_owned()].into_iter().chain(blank).chain(means));
         table
     }
 
     /// What the row did, case by case.
-    fn entries(&self, row: &str) -> impl Iterator<Item = (&CaseRecord, &Entry)> {
-        self.cases.iter().filter_map(move |case| Some((case, case.results.iter().find(|entry| entry.name == row)?)))
+    fn entries(&self, row: &str) -> impl Iterator<Item = (&ShapeRecord, &Entry)> {
+        self.cases.iter().filter_map(move |shape| Some((shape, shape.case.entry(row)?)))
     }
 
     /// Where a sweep is not smooth.
     fn dips(&self, row: &str) -> String {
         // Shares of the peak, as clocks move between one case and the next.
         let points: BTreeMap<usize, f64> =
-            self.entries(row).filter_map(|(case, entry)| Some((case.n, entry.peak?))).collect();
+            self.entries(row).filter_map(|(shape, entry)| Some((shape.n, entry.peak?))).collect();
         let list: Vec<String> = dips(&points).map(|(n, depth)| format!("{n} ({})", percent(depth))).collect();
         let what = format!("more than {} below the mean of their neighbours at {DISTANCE} less and more", percent(DIP));
         if list.is_empty() { format!("No sizes are {what}.") } else { format!("Sizes {what}: {}", list.join(", ")) }
@@ -391,76 +361,50 @@ fn dips(speeds: &BTreeMap<usize, f64>) -> impl Iterator<Item = (usize, f64)> {
     })
 }
 
-fn geometric_mean(ratios: &[f64]) -> Option<f64> {
-    let logs: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
-    (!ratios.is_empty()).then(|| (logs / ratios.len() as f64).exp())
-}
-
-fn ratio(ratio: &Option<f64>) -> String {
-    ratio.map_or(NONE.to_owned(), |ratio| format!("{ratio:.2}"))
-}
-
-impl CaseRecord {
-    fn new<T: Number>(case: &Product<T>, shape: Shape, comparison: &Comparison, opponents: &[String]) -> Self {
-        let Comparison { measured, limits, .. } = comparison;
+impl ShapeRecord {
+    fn new<T: Number>(
+        case: &Product<T>,
+        shape: Shape,
+        cache: Cache,
+        comparison: &Comparison,
+        roofline: Option<&Roofline>,
+        opponents: &[String],
+    ) -> Self {
         let ([m, k, n], [a_transposed, b_transposed]) = shape;
-        let seconds = |entry: &&Measured| entry.samples.spread().median;
-        let peers = measured.iter().filter(|entry| !entry.who.is_row());
-        let best_peer = peers.min_by(|a, b| seconds(a).total_cmp(&seconds(b)));
-        let entry = |entry: &Measured| {
-            let time = entry.samples.spread();
-            let row = entry.who.backend();
-            let limit = limits.iter().find(|(limited, _)| row.is_some_and(|row| row.name() == limited.name()));
-            let share = |limit: &Samples| entry.samples.speed_up_over(limit).median / entry.who.threads() as f64;
-            let compared = measured.iter().filter(|other| {
-                let name = other.who.to_string();
-                row.is_some() && other.who != entry.who && opponents.contains(&name)
-            });
-            Entry {
-                name: entry.who.to_string(),
-                gflops: case.operations() / time.median / 1e9,
-                spread: time.mad / time.median,
-                peak: limit.map(|(_, limit)| share(limit)),
-                error: entry.accuracy.scaled,
-                max_abs_error: entry.accuracy.absolute,
-                samples: entry.samples.0.len(),
-                over: compared
-                    .map(|other| (other.who.to_string(), entry.samples.speed_up_over(&other.samples).median))
-                    .collect(),
-            }
-        };
-        Self {
-            name: case.to_string(),
-            m,
-            k,
-            n,
-            a_transposed,
-            b_transposed,
-            best_peer: best_peer.map(|entry| entry.who.to_string()),
-            results: measured.iter().map(entry).collect(),
-        }
+        let seconds = |entry: &&Measured| entry.samples.estimate().median;
+        let peers = comparison.measured.iter().filter(|entry| !entry.who.is_row());
+        let best_peer = peers.min_by(|a, b| seconds(a).total_cmp(&seconds(b))).map(|entry| entry.who.to_string());
+        let compared =
+            |entry: &Measured, other: &Measured| entry.who.is_row() && opponents.contains(&other.who.to_string());
+        let case = CaseRecord::new(case, cache, comparison, roofline, compared);
+        Self { m, k, n, a_transposed, b_transposed, best_peer, case }
     }
 
     /// A line for each contender.
     fn table(&self, opponents: &[String]) -> Table {
         let ratios: Vec<String> = opponents.iter().map(|name| format!("x {name}")).collect();
-        let mut headings = vec![self.name.as_str(), "GFLOP/s", "±", "peak", "error"];
+        let mut headings = vec![self.case.name.as_str(), "GFLOP/s", "95%", "±", "peak", "error"];
         headings.extend(ratios.iter().map(String::as_str));
         let mut table = Table::new(&headings);
-        for entry in &self.results {
-            let over = opponents.iter().map(|name| ratio(&entry.over.get(name).copied()));
-            table.row([entry.name.clone()].into_iter().chain(entry.cells()).chain(over));
+        for entry in &self.case.results {
+            let over = opponents.iter().map(|name| entry.over_cell(name));
+            table.row([entry.name.clone()].into_iter().chain(cells(entry)).chain(over));
         }
         table
     }
+
+    /// Where the product stands under the roofline, and how much of that the row reaches.
+    fn position(&self, roofline: &Roofline) -> String {
+        let share = self.case.results.iter().find_map(|entry| Some((entry.name.clone(), entry.roofline?)));
+        let share = share.map_or(String::new(), |(name, share)| format!("; {name} reaches {}", percent(share)));
+        format!("{}; {}{share}", self.case.noise(), roofline.describe(&self.case))
+    }
 }
 
-impl Entry {
-    /// Speed, spread, share of the peak, error.
-    fn cells(&self) -> [String; 4] {
-        let peak = self.peak.map_or(NONE.to_owned(), percent);
-        [short(self.gflops), percent(self.spread), peak, short(self.error)]
-    }
+/// Speed and its interval, spread, share of the peak, error.
+fn cells(entry: &Entry) -> impl Iterator<Item = String> {
+    let [error, ..] = entry.error_cells();
+    entry.speed_cells().into_iter().chain([entry.peak.map_or(NONE.to_owned(), percent), error])
 }
 
 #[cfg(test)]
@@ -477,24 +421,9 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_told_from_a_path() {
-        for (text, path, prefix) in
-            [("a/b.so", "a/b.so", ""), ("a/b.so:x_", "a/b.so", "x_"), (r"C:\b.dll", r"C:\b.dll", "")]
-        {
-            assert_eq!(text.parse(), Ok(Blas { path: path.into(), prefix: prefix.into() }));
-        }
-    }
-
-    #[test]
     fn dips_are_found_where_both_neighbours_are_known() {
         let speeds = [(1, 0.1), (16, 1.0), (17, 1.0), (32, 0.8), (33, 0.9), (48, 1.0), (49, 1.0)].into_iter().collect();
         let found: Vec<usize> = dips(&speeds).map(|(n, _)| n).collect();
         assert_eq!(found, [32]);
-    }
-
-    #[test]
-    fn means_of_ratios_are_geometric() {
-        assert_eq!(geometric_mean(&[]), None);
-        assert!((geometric_mean(&[0.5, 2.0, 8.0]).unwrap() - 2.0).abs() < 1e-12);
     }
 }

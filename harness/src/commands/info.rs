@@ -1,10 +1,13 @@
 //! `harness info`: what the CPU offers, what the kernels make of it, and where data was found.
 
+use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
+use crate::record::Head;
 use crate::{files, machine};
 use kernels::Backend;
 use nn::Mnist;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Arguments of the command.
@@ -13,10 +16,43 @@ pub struct Args {
     /// Directory with the four MNIST files [default: data/mnist]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record {
+    #[serde(flatten)]
+    head: Head,
+    rows: Vec<Row>,
+    /// What `KERNELS_ISA` asks for.
+    pin: Option<String>,
+    data: Option<Data>,
+}
+
+/// A row of the kernels' table.
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    about: &'static str,
+    supported: bool,
+    chosen: bool,
+}
+
+/// The data set.
+#[derive(Serialize)]
+struct Data {
+    dir: PathBuf,
+    train: usize,
+    test: usize,
+    height: usize,
+    width: usize,
 }
 
 /// Prints all that can be found out, then fails if the kernels or the data can't be used.
-pub fn run(args: &Args, console: &Console) -> Result<()> {
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let unknown = || "unknown".to_owned();
     let caches: Vec<String> = machine::caches().iter().map(ToString::to_string).collect();
     console.line(format_args!("cpu      {} ({})", machine::cpu().unwrap_or_else(unknown), std::env::consts::ARCH))?;
@@ -24,19 +60,22 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     console.line(format_args!("caches   {}", if caches.is_empty() { unknown() } else { caches.join(", ") }))?;
 
     let active = Backend::active();
-    for (i, (name, about, supported)) in Backend::table().enumerate() {
-        let state = match &active {
-            Ok(active) if active.name() == name => "chosen",
-            _ if supported => "supported",
+    let chosen = active.as_ref().map_or("", |row| row.name());
+    let row = |(name, about, supported)| Row { name, about, supported, chosen: name == chosen };
+    let rows: Vec<Row> = Backend::table().map(row).collect();
+    for (i, row) in rows.iter().enumerate() {
+        let state = match row {
+            Row { chosen: true, .. } => "chosen",
+            Row { supported: true, .. } => "supported",
             _ => "not on this CPU",
         };
         let heading = if i == 0 { "isa" } else { "" };
-        console.line(format_args!("{heading:<8} {name:<9} {state}: {about}"))?;
+        console.line(format_args!("{heading:<8} {:<9} {state}: {}", row.name, row.about))?;
     }
     let pin = std::env::var_os("KERNELS_ISA").map(|pin| pin.to_string_lossy().into_owned());
     console.line(format_args!(
         "pin      {}",
-        match pin {
+        match &pin {
             Some(pin) => format!("KERNELS_ISA={pin}"),
             None => "none; KERNELS_ISA=NAME chooses another row".to_owned(),
         }
@@ -46,20 +85,17 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
         // Without data the kernels can still be used.
         Err(missing @ Error::NoData { .. }) => {
             console.line(format_args!("data     {missing}"))?;
-            Ok(())
+            Ok(None)
         }
         Err(error) => Err(error),
-        Ok(dir) => Mnist::load(&dir).map_err(Error::from).and_then(|mnist| {
-            let (train, test) = (&mnist.train, &mnist.test);
-            let (dir, height, width) = (dir.display(), train.height(), train.width());
-            console.line(format_args!(
-                "data     {dir}: {} + {} images of {height}x{width}",
-                train.len(),
-                test.len()
-            ))?;
-            Ok(())
+        Ok(dir) => Mnist::load(&dir).map_err(Error::from).map(|mnist| {
+            let (train, test) = (mnist.train.len(), mnist.test.len());
+            Some(Data { dir, train, test, height: mnist.train.height(), width: mnist.train.width() })
         }),
     };
+    if let Ok(Some(Data { dir, train, test, height, width })) = &data {
+        console.line(format_args!("data     {}: {train} + {test} images of {height}x{width}", dir.display()))?;
+    }
     active?;
-    data
+    args.json.write(&Record { head: Head::new("info"), rows, pin, data: data? }, console)
 }

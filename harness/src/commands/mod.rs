@@ -1,8 +1,14 @@
 //! The commands: each has its arguments and a `run` that prints and answers whether all went well.
 
+pub mod act;
 pub mod certify;
 pub mod compare;
 pub mod fingerprint;
 pub mod gemm;
 pub mod info;
+mod json;
+pub mod predict;
+pub mod report;
+mod rivals;
+pub mod step;
 pub mod train;

@@ -131,7 +131,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 
     let mut trainer = Trainer::new(model, recipe, engine.as_ref())?;
     let begin = Instant::now();
-    let history = training::fit(&mut trainer, &data.train, console)?;
+    let history = training::fit(&mut trainer, &data.train, None, console)?;
     let total_seconds = begin.elapsed().as_secs_f64();
     let model = trainer.into_model();
     let test = model.evaluate(engine.as_ref(), &data.test)?;

@@ -42,6 +42,7 @@ pub(crate) struct Math {
     column_sums: unsafe fn(MatRef<'_, f32>, &mut [f32]),
     adam: AdamFn,
     fma_loop: unsafe fn(u64) -> u64,
+    read_loop: unsafe fn(&[f32]) -> u64,
 }
 
 /// The functions of `S`. `CHAINS` independent FMAs hide the latency of its units and fit its registers.
@@ -55,6 +56,7 @@ pub(crate) const fn math<S: SimdF32, const CHAINS: usize>() -> Math {
         column_sums: rows::column_sums::<S>,
         adam: update::adam::<S>,
         fma_loop: crate::peak::fma_loop::<S, CHAINS>,
+        read_loop: crate::peak::read_loop::<S>,
     }
 }
 
@@ -183,6 +185,14 @@ impl Backend {
     pub fn fma_peak_loop(&self, iterations: u64) -> u64 {
         // SAFETY: as above.
         unsafe { (self.math.fma_loop)(iterations) }
+    }
+
+    /// Loads `x` from wherever it lies, but for a rest shorter than 8 vectors, and tells how many bytes those were: timed,
+    /// it gives the read bandwidth of the cache that holds `x`.
+    #[must_use]
+    pub fn read_peak_loop(&self, x: &[f32]) -> u64 {
+        // SAFETY: as above.
+        unsafe { (self.math.read_loop)(x) }
     }
 
     /// One step of Adam over parameters, gradients and both moments, in one pass.

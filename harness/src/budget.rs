@@ -1,0 +1,216 @@
+//! Where the time of a training step goes.
+
+use crate::stats::Estimate;
+use kernels::{Backend, Par};
+use nn::engine::Shape;
+use nn::{Activation, Adam, Dataset, Engine, Kernels, Mlp, Recipe, Result, Trainer};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// A part of a step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Part {
+    /// What is done, and with which sizes.
+    pub name: String,
+    /// Of a step.
+    pub seconds: Estimate,
+    /// Share of the step.
+    pub share: f64,
+    /// Floating-point operations of a step; none for what is no product.
+    pub operations: f64,
+}
+
+/// The time of a training step and of its parts.
+#[derive(Debug, Clone, Serialize)]
+pub struct Budget {
+    /// Widths of the layers, inputs first.
+    pub widths: Vec<usize>,
+    /// Samples in a step.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Steps that were timed.
+    pub steps: usize,
+    /// Of a step.
+    pub seconds: Estimate,
+    /// In the order in which a step does them; what no part has is the last.
+    pub parts: Vec<Part>,
+}
+
+/// Trains a network of these widths on noise for about so long.
+///
+/// # Errors
+/// When a width or the batch is 0.
+pub fn measure(
+    backend: &'static Backend,
+    par: &dyn Par,
+    widths: &[usize],
+    batch: usize,
+    time: Duration,
+) -> Result<Budget> {
+    const STEPS: usize = 10;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let (inputs, classes) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
+    let model = Mlp::new(widths, 0)?;
+    let samples = batch * STEPS;
+    let images = (0..samples * inputs).map(|_| rng.random_range(0..=255)).collect();
+    let labels = (0..samples).map(|_| rng.random_range(0..classes as u32)).collect();
+    let data = Dataset::new(images, labels, 1, inputs)?;
+    let engine = Stopwatch { engine: Kernels { backend, par }, laps: RefCell::default() };
+    let recipe = Recipe { epochs: 1, batch, ..Recipe::default() };
+    let mut trainer = Trainer::new(model, recipe, &engine)?;
+    trainer.fit(&data, &mut ())?;
+
+    // Seconds of a step: in all, then of each part.
+    let (mut whole, mut each): (Vec<f64>, Vec<Vec<f64>>) = (Vec::new(), Vec::new());
+    let start = Instant::now();
+    while start.elapsed() < time || whole.len() < 3 {
+        engine.laps.borrow_mut().iter_mut().for_each(|lap| lap.time = Duration::ZERO);
+        let begin = Instant::now();
+        trainer.fit(&data, &mut ())?;
+        whole.push(begin.elapsed().as_secs_f64() / STEPS as f64);
+        let laps = engine.laps.borrow();
+        each.resize(laps.len(), Vec::new());
+        for (all, lap) in each.iter_mut().zip(laps.iter()) {
+            all.push(lap.time.as_secs_f64() / STEPS as f64);
+        }
+    }
+    let rest = whole.iter().enumerate().map(|(i, whole)| whole - each.iter().map(|part| part[i]).sum::<f64>());
+    let rest: Vec<f64> = rest.collect();
+    let seconds = Estimate::of(&whole);
+    let laps = engine.laps.borrow();
+    let named = laps.iter().map(|lap| (lap.name(), lap.operations()));
+    let named = named.chain([("shuffling, loading, bookkeeping".to_owned(), 0.0)]);
+    let parts = named.zip(each.iter().chain([&rest])).map(|((name, operations), times)| {
+        let estimate = Estimate::of(times);
+        Part { name, seconds: estimate, share: estimate.median / seconds.median, operations }
+    });
+    Ok(Budget {
+        widths: widths.to_vec(),
+        batch,
+        threads: par.threads(),
+        steps: whole.len() * STEPS,
+        seconds,
+        parts: parts.collect(),
+    })
+}
+
+/// An engine that takes the time of each routine of another.
+struct Stopwatch<'a> {
+    engine: Kernels<'a>,
+    laps: RefCell<Vec<Lap>>,
+}
+
+struct Lap {
+    routine: &'static str,
+    /// m, k and n of a product.
+    product: Option<[usize; 3]>,
+    time: Duration,
+}
+
+impl Stopwatch<'_> {
+    fn lap<R>(&self, routine: &'static str, product: Option<[usize; 3]>, work: impl FnOnce() -> R) -> R {
+        let begin = Instant::now();
+        let result = work();
+        let time = begin.elapsed();
+        let mut laps = self.laps.borrow_mut();
+        match laps.iter_mut().find(|lap| (lap.routine, lap.product) == (routine, product)) {
+            Some(lap) => lap.time += time,
+            None => laps.push(Lap { routine, product, time }),
+        }
+        result
+    }
+}
+
+impl Lap {
+    fn name(&self) -> String {
+        self.product.map_or(self.routine.to_owned(), |[m, k, n]| format!("{} {m}x{k}x{n}", self.routine))
+    }
+
+    fn operations(&self) -> f64 {
+        self.product.map_or(0.0, |sizes| 2.0 * sizes.iter().map(|&size| size as f64).product::<f64>())
+    }
+}
+
+impl Engine for Stopwatch<'_> {
+    fn scale_bytes(&self, bytes: &[u8], scale: f32, out: &mut [f32]) -> Result<()> {
+        self.lap("pixels to numbers", None, || self.engine.scale_bytes(bytes, scale, out))
+    }
+
+    fn dense(&self, shape: Shape, x: &[f32], w: &[f32], b: &[f32], f: Activation, y: &mut [f32]) -> Result<()> {
+        let product = [shape.rows, shape.inputs, shape.outputs];
+        self.lap("layer", Some(product), || self.engine.dense(shape, x, w, b, f, y))
+    }
+
+    fn weight_gradient(&self, shape: Shape, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<()> {
+        let product = [shape.inputs, shape.rows, shape.outputs];
+        self.lap("weight gradient", Some(product), || self.engine.weight_gradient(shape, x, dy, dw))
+    }
+
+    fn bias_gradient(&self, shape: Shape, dy: &[f32], db: &mut [f32]) -> Result<()> {
+        self.lap("bias gradient", None, || self.engine.bias_gradient(shape, dy, db))
+    }
+
+    fn input_gradient(&self, shape: Shape, dy: &[f32], w: &[f32], dx: &mut [f32]) -> Result<()> {
+        let product = [shape.rows, shape.outputs, shape.inputs];
+        self.lap("input gradient", Some(product), || self.engine.input_gradient(shape, dy, w, dx))
+    }
+
+    fn activate(&self, f: Activation, z: &[f32], y: &mut [f32]) -> Result<()> {
+        self.lap("activation", None, || self.engine.activate(f, z, y))
+    }
+
+    fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
+        self.lap("activation gradient", None, || self.engine.activation_gradient(f, saved, dy))
+    }
+
+    fn softmax(&self, classes: usize, logits: &mut [f32]) -> Result<()> {
+        self.lap("softmax", None, || self.engine.softmax(classes, logits))
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        classes: usize,
+        logits: &mut [f32],
+        labels: &[u32],
+        scale: f32,
+        losses: &mut [f32],
+    ) -> Result<()> {
+        self.lap("softmax and loss", None, || self.engine.softmax_cross_entropy(classes, logits, labels, scale, losses))
+    }
+
+    fn adam(
+        &self,
+        adam: &Adam,
+        t: u64,
+        gradient: &[f32],
+        parameters: &mut [f32],
+        moments: (&mut [f32], &mut [f32]),
+    ) -> Result<()> {
+        self.lap("Adam", None, || self.engine.adam(adam, t, gradient, parameters, moments))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernels::Serial;
+
+    #[test]
+    fn the_parts_make_up_the_step() {
+        let backend = Backend::active().unwrap();
+        let budget = measure(backend, &Serial, &[12, 9, 3], 4, Duration::ZERO).unwrap();
+        assert_eq!((budget.steps, budget.batch), (30, 4));
+        let of = |name: &str| budget.parts.iter().find(|part| part.name == name).map(|part| part.operations);
+        assert_eq!(of("layer 4x12x9"), Some(2.0 * 4.0 * 12.0 * 9.0));
+        assert_eq!(of("weight gradient 12x4x9"), of("layer 4x12x9"));
+        assert_eq!(of("input gradient 4x3x9"), Some(216.0));
+        assert_eq!(of("input gradient 4x9x12"), None, "nobody needs that of the pixels");
+        assert!(of("Adam").is_some());
+        let medians: f64 = budget.parts.iter().map(|part| part.seconds.median).sum();
+        assert!(budget.parts.iter().all(|part| part.seconds.median >= 0.0) && medians > 0.0);
+    }
+}

@@ -1,0 +1,133 @@
+//! Matrix products.
+
+use super::{Call, Case, Start, uniform};
+use crate::contender::Contender;
+use crate::number::{NaiveProduct, Number};
+use crate::verify::{self, Oracle};
+use kernels::{Backend, MatMut, MatRef, Par, Serial, Team};
+use peers::Factor;
+use std::fmt;
+
+/// C = A B, with dense row-major matrices.
+pub struct Product<T = f32> {
+    m: usize,
+    k: usize,
+    n: usize,
+    /// Whether A, and B, are stored as their transposes; the weight gradient of a layer finds A so.
+    transposed: [bool; 2],
+    a: Vec<T>,
+    b: Vec<T>,
+    oracle: Oracle,
+}
+
+impl<T: Number> Product<T> {
+    /// A product of an `m` x `k` and a `k` x `n` matrix of numbers in [-1, 1).
+    ///
+    /// # Panics
+    /// When a size is 0.
+    pub fn new(m: usize, k: usize, n: usize) -> Self {
+        Self::stored(m, k, n, [false, false])
+    }
+
+    /// As [`Product::new`], but A is stored transposed.
+    pub fn with_a_transposed(m: usize, k: usize, n: usize) -> Self {
+        Self::stored(m, k, n, [true, false])
+    }
+
+    /// As [`Product::new`]; says of A and of B whether it is stored transposed.
+    pub fn stored(m: usize, k: usize, n: usize, transposed: [bool; 2]) -> Self {
+        let (a, b) = (uniform(m * k, T::RANGE, 1), uniform(k * n, T::RANGE, 2));
+        let (exact, magnitude) = verify::exact_product(view(&a, m, k, transposed[0]), view(&b, k, n, transposed[1]));
+        let oracle = Oracle::product::<T>(exact, magnitude);
+        Self { m, k, n, transposed, a, b, oracle }
+    }
+
+    /// Naive loops read A by strides, but want a row-major B; transposing it is part of their work.
+    fn naive(&self, product: NaiveProduct<T>) -> Call<'_, T> {
+        let Self { m, k, n, transposed: [a_transposed, b_transposed], .. } = *self;
+        let strides = if a_transposed { (1, m) } else { (k, 1) };
+        let mut b = self.b.clone();
+        Box::new(move |c| {
+            if b_transposed {
+                transpose(&self.b, k, &mut b);
+            }
+            product(m, k, n, &self.a, strides, &b, c);
+            Ok(())
+        })
+    }
+
+    fn kernels<'a>(&'a self, backend: &'static Backend, par: impl Par + 'a) -> Call<'a, T> {
+        Box::new(move |c| {
+            let a = view(&self.a, self.m, self.k, self.transposed[0]);
+            let b = view(&self.b, self.k, self.n, self.transposed[1]);
+            kernels::Gemm::new().backend(backend).par(&par).run(a, b, MatMut::new(c, self.m, self.n)?)
+        })
+    }
+}
+
+/// The `rows` x `cols` matrix in a slice that may hold its transpose.
+fn view<T>(x: &[T], rows: usize, cols: usize, transposed: bool) -> MatRef<'_, T> {
+    let stored = |rows, cols| MatRef::new(x, rows, cols).expect("the case made it of this size");
+    if transposed { stored(cols, rows).t() } else { stored(rows, cols) }
+}
+
+/// Writes the transpose of a matrix with `cols` columns.
+fn transpose<T: Copy>(from: &[T], cols: usize, to: &mut [T]) {
+    let rows = from.len() / cols;
+    for (i, row) in to.chunks_exact_mut(rows).enumerate() {
+        for (p, x) in row.iter_mut().enumerate() {
+            *x = from[p * cols + i];
+        }
+    }
+}
+
+impl<T> fmt::Display for Product<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b] = self.transposed;
+        let (a, b) = (if a { "A'" } else { "" }, if b { "B'" } else { "" });
+        write!(f, "{}x{}x{}{a}{b}", self.m, self.k, self.n)
+    }
+}
+
+impl<T: Number> Case<T> for Product<T> {
+    fn operations(&self) -> f64 {
+        2.0 * self.m as f64 * self.k as f64 * self.n as f64
+    }
+
+    fn bytes(&self) -> f64 {
+        ((self.m * self.k + self.k * self.n + self.m * self.n) * size_of::<T>()) as f64
+    }
+
+    fn operation(&self) -> &'static str {
+        "FLOP"
+    }
+
+    fn oracle(&self) -> &Oracle {
+        &self.oracle
+    }
+
+    /// k roundings u give k u / (1 - k u), whatever the order of the sums; one unit more, as the oracle is rounded.
+    fn bound(&self, _: Contender) -> f64 {
+        self.k as f64 / (1.0 - self.k as f64 * T::ROUNDING) + 1.0
+    }
+
+    fn start(&self) -> Start<'_, T> {
+        Start::Unread(self.m * self.n)
+    }
+
+    fn call(&self, who: Contender) -> Option<Call<'_, T>> {
+        Some(match who {
+            Contender::NaiveLoop | Contender::NaiveIjk => self.naive(T::NAIVE?[0]),
+            Contender::NaiveIkj => self.naive(T::NAIVE?[1]),
+            Contender::NaiveBlocked => self.naive(T::NAIVE?[2]),
+            Contender::Row(backend) => self.kernels(backend, Serial),
+            Contender::Team(backend, threads) => self.kernels(backend, Team::new(threads)),
+            Contender::Peer(peer, threads) => Box::new(move |c| {
+                let a = Factor { data: &self.a, transposed: self.transposed[0] };
+                let b = Factor { data: &self.b, transposed: self.transposed[1] };
+                T::multiply(peer, peers::Product::new([self.m, self.k, self.n], a, b, c, threads));
+                Ok(())
+            }),
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! `harness report`: one page with all that was measured, and the numbers as JSON and CSV.
+
+mod page;
+
+use super::compare::{self, Effort};
+use super::rivals;
+use crate::budget::{self, Budget};
+use crate::case::{self, Measured, Product};
+use crate::console::Console;
+use crate::contender::Contender;
+use crate::error::{Error, Result};
+use crate::measure::{Cache, Plan};
+use crate::record::{CaseRecord, Head};
+use crate::{files, machine, training};
+use clap::ArgGroup;
+use kernels::{Backend, Serial};
+use nn::metrics::{Confusion, Scores};
+use nn::{Dataset, Kernels, Mlp, Mnist, Recipe, Trainer};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+const HELP: &str = "\
+Writes report.html, which needs nothing but itself, report.json (docs/json.md) and report.csv.
+
+Examples:
+  harness report
+  harness report --full --blas libopenblas.so.0 --out ~/reports/today";
+
+/// Arguments of the command.
+#[derive(clap::Args)]
+#[command(after_help = HELP, group = ArgGroup::new("effort"))]
+pub struct Args {
+    /// As short as `harness compare --quick`, and some seconds more
+    #[arg(long, group = "effort")]
+    quick: bool,
+    /// As long as `harness compare --full`, and a minute more
+    #[arg(long, group = "effort")]
+    full: bool,
+    #[command(flatten)]
+    rivals: rivals::Args,
+    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Directory for the files
+    #[arg(long, value_name = "DIR", default_value = "target/harness")]
+    out: PathBuf,
+}
+
+/// What the report is made of.
+#[derive(Serialize)]
+struct Record {
+    #[serde(flatten)]
+    head: Head,
+    /// Seconds since 1970.
+    time: u64,
+    /// What all of it took.
+    seconds: f64,
+    /// The first core's clock in MHz, before and after, as the system tells it.
+    clock_mhz: [Option<f64>; 2],
+    /// Seconds in which a hypervisor ran others on our cores meanwhile.
+    steal_seconds: Option<f64>,
+    /// `KERNELS_PROFILE`, where it is set.
+    profile: Option<String>,
+    /// As `harness compare --json` has it.
+    compare: compare::Record,
+    /// Squares of many sizes, warm and cold.
+    sizes: Vec<CaseRecord>,
+    cold: Vec<CaseRecord>,
+    budget: Budget,
+    /// A training with the test set after each epoch.
+    curves: Vec<compare::Epoch>,
+    /// One row for each label, one column for each prediction.
+    confusion: Vec<Vec<u64>>,
+    scores: Vec<ClassScores>,
+    predictions: Vec<Prediction>,
+}
+
+/// How well a class is found.
+#[derive(Serialize)]
+struct ClassScores {
+    precision: f64,
+    recall: f64,
+    f1: f64,
+    support: u64,
+}
+
+/// What the model makes of one of the first test images.
+#[derive(Serialize)]
+struct Prediction {
+    label: u32,
+    prediction: u32,
+    probability: f32,
+}
+
+/// Measures, writes, and fails if a result was not as it must be.
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    let begin = Instant::now();
+    let time = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
+    let [page_file, json_file, csv_file] = ["report.html", "report.json", "report.csv"].map(|name| args.out.join(name));
+    for file in [&page_file, &json_file, &csv_file] {
+        files::prepare(file)?;
+    }
+    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let (clock, steal) = (machine::clock_mhz(), machine::steal_seconds());
+    let effort = compare::effort(args.quick, args.full);
+    let compare = compare::measure(effort, args.rivals.load(1)?, &data, console)?;
+    let (sizes, cold) = squares(&effort, console)?;
+    let active = Backend::active()?;
+    let engine = Kernels::active()?;
+    console.line("\nThe training once more, with the test set after each epoch.\n")?;
+    let recipe = Recipe { epochs: effort.epochs, ..Recipe::default() };
+    let model = training::model_for(&data, &[128], recipe.batch, recipe.seed)?;
+    let mut trainer = Trainer::new(model, recipe, &engine)?;
+    let curves = training::fit(&mut trainer, &data.train, Some(&data.test), console)?;
+    let model = trainer.into_model();
+    console.begin_status();
+    console.status("a training step");
+    let budget = budget::measure(active, &Serial, &[784, 128, 10], 32, effort.case)?;
+    let found = model.predict(&engine, &data.test)?;
+    let confusion = Confusion::new(model.classes(), data.test.labels(), &found)?;
+    let predictions = predictions(&model, &engine, &data.test)?;
+    console.end();
+    let steal_seconds = steal.zip(machine::steal_seconds()).map(|(before, after)| after - before);
+    let record = Record {
+        head: Head::new("report"),
+        time,
+        seconds: begin.elapsed().as_secs_f64(),
+        clock_mhz: [clock, machine::clock_mhz()],
+        steal_seconds,
+        profile: std::env::var("KERNELS_PROFILE").ok(),
+        compare,
+        sizes,
+        cold,
+        budget,
+        curves: curves.iter().map(compare::Epoch::from).collect(),
+        confusion: confusion.rows().map(<[u64]>::to_vec).collect(),
+        scores: confusion.scores().into_iter().map(ClassScores::from).collect(),
+        predictions,
+    };
+    files::write_whole(&page_file, &page::html(&record, &data.test))?;
+    let json = serde_json::to_string_pretty(&record).expect("numbers and strings are always JSON") + "\n";
+    files::write_whole(&json_file, &json)?;
+    files::write_whole(&csv_file, &csv(&record))?;
+    console.line(format_args!("\nThe report is {}, its numbers beside it.", page_file.display()))?;
+    let failures = record.compare.checks_failed;
+    if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
+}
+
+impl From<Scores> for ClassScores {
+    fn from(Scores { precision, recall, f1, support, .. }: Scores) -> Self {
+        Self { precision, recall, f1, support }
+    }
+}
+
+/// The ladder's best loop and the active row over the sizes of squares, with warm caches; the row with cold ones.
+fn squares(effort: &Effort, console: &mut Console) -> Result<(Vec<CaseRecord>, Vec<CaseRecord>)> {
+    const SIZES: [usize; 14] = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+    const COLD: [usize; 4] = [16, 64, 128, 256];
+    let active = Backend::active()?;
+    let row = Contender::Row(active);
+    let naive = [Contender::NaiveIjk, Contender::NaiveIkj];
+    console.begin((SIZES.len() + COLD.len()) as u64);
+    let budget = (effort.case / 6).max(Duration::from_millis(60));
+    let measure = |size: usize, cache: Cache| {
+        console.status(format_args!("{size}x{size}x{size}, {cache:?}"));
+        let case = Product::<f32>::new(size, size, size);
+        // The textbook's loops take too long for large ones.
+        let naive = &naive[if size <= 256 { 0 } else { 1 }..];
+        let contenders = if cache == Cache::Warm { [naive, &[row]].concat() } else { vec![row] };
+        let plan = Plan { cache, ..Plan::lasting(budget) };
+        let comparison = case::compete(&case, &contenders, &[active], &plan);
+        console.step();
+        CaseRecord::new(&case, cache, &comparison, None, |entry: &Measured, other: &Measured| {
+            entry.who.is_row() && !other.who.is_row()
+        })
+    };
+    let warm = SIZES.into_iter().map(|size| measure(size, Cache::Warm)).collect();
+    let cold = COLD.into_iter().map(|size| measure(size, Cache::Cold)).collect();
+    console.end();
+    Ok((warm, cold))
+}
+
+/// What the model makes of the first test images.
+fn predictions(model: &Mlp, engine: &Kernels<'_>, test: &Dataset) -> Result<Vec<Prediction>> {
+    let first = test.head(25);
+    let probabilities = model.probabilities(engine, &first)?;
+    let of = |(row, &label): (&[f32], &u32)| {
+        let best = row.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
+        Prediction { label, prediction: best.0 as u32, probability: best.1 }
+    };
+    Ok(probabilities.chunks(model.classes()).zip(first.labels()).map(of).collect())
+}
+
+/// A line for each contender in each case.
+fn csv(record: &Record) -> String {
+    let mut text = String::from(
+        "case,cache,contender,threads,operation,operations,bytes,seconds,seconds_low,seconds_high,seconds_mad,speed,peak,\
+         error,max_abs_error,rms_error,samples,noise_floor\n",
+    );
+    let cases =
+        record.compare.products.iter().chain(&record.compare.functions).chain(&record.sizes).chain(&record.cold);
+    for case in cases {
+        for entry in &case.results {
+            let cache = if case.cache == Cache::Warm { "warm" } else { "cold" };
+            let seconds = entry.seconds;
+            // Names hold neither commas nor quotes.
+            let names = [case.name.as_str(), cache, &entry.name, &entry.threads.to_string(), case.operation].join(",");
+            let numbers = [
+                Some(case.operations),
+                Some(case.bytes),
+                Some(seconds.median),
+                Some(seconds.low),
+                Some(seconds.high),
+                Some(seconds.mad),
+                Some(entry.speed),
+                entry.peak,
+                Some(entry.error),
+                Some(entry.max_abs_error),
+                Some(entry.rms_error),
+                Some(entry.samples as f64),
+                Some(case.noise_floor),
+            ];
+            let numbers = numbers.map(|x| x.map_or(String::new(), |x| format!("{x:e}")));
+            text += &format!("{names},{}\n", numbers.join(","));
+        }
+    }
+    text
+}
