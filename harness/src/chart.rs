@@ -45,7 +45,7 @@ pub struct Axes {
 /// Colours of series.
 pub const COLOURS: usize = 6;
 const SIZE: (u32, u32) = (520, 320);
-const FONT: i32 = 14;
+const FONT: i32 = 18;
 
 /// Names of colours that no page shows: the style sheet replaces them.
 const fn name(number: u8) -> RGBColor {
@@ -129,14 +129,14 @@ where
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .margin_right(16)
-        .x_label_area_size(44)
-        .y_label_area_size(54)
+        .x_label_area_size(52)
+        .y_label_area_size(60)
         .build_cartesian_2d(x, y)?;
     chart
         .configure_mesh()
         .x_desc(axes.x)
         .y_desc(axes.y)
-        .x_labels(8)
+        .x_labels(7)
         .y_labels(6)
         .x_label_formatter(&|x| number(*x))
         .y_label_formatter(&|y| number(*y))

@@ -39,14 +39,6 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A file can't be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
     /// A file is larger than anything that is expected there.
     #[error("{} is larger than {most} bytes", path.display())]
     FileTooLarge {

@@ -209,7 +209,7 @@ pub fn in_text(pixels: &[u8], width: usize) -> Vec<String> {
     const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
     let line = |rows: &[u8]| {
         let shade = |x: usize| {
-            let two = [rows[x], rows.get(width + x).copied().unwrap_or(0)];
+            let two = [rows[x], rows.get(width + x).copied().unwrap_or(rows[x])];
             let grey = (usize::from(two[0]) + usize::from(two[1])) / 2;
             SHADES[(grey * SHADES.len() / 256).min(SHADES.len() - 1)]
         };

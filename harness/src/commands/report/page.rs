@@ -24,6 +24,7 @@ h1{font-size:1.75rem;line-height:1.2;margin:0 0 4px}h2{font-size:1.25rem;margin:
 p{margin:4px 0 12px;max-width:76ch}.dim,figcaption,th{color:var(--dim)}.good{color:var(--good)}.bad{color:var(--bad)}
 .tiles,.two{display:grid;gap:16px}.tiles{grid-template-columns:repeat(auto-fit,minmax(150px,1fr));margin:24px 0}
 .two{grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));align-items:start}
+.card+.card{margin-top:16px}.two .card{margin-top:0}
 .card,.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px;min-width:0}
 .tile b{display:block;font-size:1.6rem;line-height:1.2;font-variant-numeric:tabular-nums}.tile span{color:var(--dim);font-size:.85rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
@@ -58,12 +59,9 @@ pub(super) fn html(record: &Record, test: &Dataset) -> String {
         ),
         section(
             "Times as fast",
-            &format!(
-                "Medians of the ratios within rounds, with their 95 % intervals; {} in grey are no difference: the interval \
-                 holds 1, or identical code differed as much (the noise floor of the case).",
-                "those"
-            ),
-            &card("", &ratios(compare.products.iter().chain(&compare.functions))),
+            "Medians of the ratios within rounds, with their 95 % intervals. Those in grey are no difference: the interval \
+             holds 1, or identical code differed as much (the noise floor of the case).",
+            &(card("", &ratios(&compare.products)) + &card("", &ratios(&compare.functions))),
         ),
         section(
             "Errors of products",
@@ -248,31 +246,41 @@ fn roofline(record: &Record) -> String {
     chart::svg(&axes, &series, "Speeds of products under the limits of arithmetic and bandwidth")
 }
 
-fn ratios<'a>(cases: impl Iterator<Item = &'a CaseRecord>) -> String {
-    let mut rows = Vec::new();
-    for case in cases {
-        rows.push(vec![format!("{} <span class=\"dim\">{}</span>", escape(&case.name), case.noise())]);
-        for entry in case.results.iter().filter(|entry| entry.row) {
-            for (name, ratio) in &entry.over {
-                let class = match ratio.verdict {
-                    Verdict::Faster => "good",
-                    Verdict::Slower => "bad",
-                    Verdict::NoDifference => "dim",
-                };
-                let x = ratio.estimate;
-                let cell = |x: f64| format!("<span class=\"{class}\">{}</span>", short(x));
-                let interval = format!("{}..{}", short(x.low), short(x.high));
-                rows.push(vec![
-                    entry.name.clone(),
-                    name.clone(),
-                    cell(x.median),
-                    interval,
-                    format!("<span class=\"{class}\">{}</span>", ratio.verdict),
-                ]);
-            }
-        }
-    }
-    table("", &["row", "over", "times", "95 %", ""], rows)
+/// A line for each row of the kernels' table, a column for each other contender.
+fn ratios(cases: &[CaseRecord]) -> String {
+    let mut others: Vec<&str> = cases
+        .iter()
+        .flat_map(|case| case.results.iter())
+        .flat_map(|entry| entry.over.keys())
+        .map(String::as_str)
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    let cell = |entry: &Entry, other: &str| {
+        let Some(ratio) = entry.over.get(other) else { return "-".to_owned() };
+        let class = match ratio.verdict {
+            Verdict::Faster => "good",
+            Verdict::Slower => "bad",
+            Verdict::NoDifference => "dim",
+        };
+        let x = ratio.estimate;
+        format!(
+            "<b class=\"{class}\">{}</b> <span class=\"dim\">{}..{}</span>",
+            short(x.median),
+            short(x.low),
+            short(x.high)
+        )
+    };
+    let rows = cases.iter().flat_map(|case| {
+        let name = format!("{} <span class=\"dim\">{}</span>", escape(&case.name), case.noise());
+        let lines = case.results.iter().filter(|entry| entry.row).map(|entry| {
+            [entry.name.clone()].into_iter().chain(others.iter().map(|other| cell(entry, other))).collect()
+        });
+        [vec![name]].into_iter().chain(lines).collect::<Vec<Vec<String>>>()
+    });
+    let headings: Vec<String> = others.iter().map(|other| format!("x {}", escape(other))).collect();
+    let headings: Vec<&str> = ["row"].into_iter().chain(headings.iter().map(String::as_str)).collect();
+    table("", &headings, rows)
 }
 
 fn speed(entry: &Entry) -> Vec<String> {
