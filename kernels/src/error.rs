@@ -52,6 +52,13 @@ pub enum Error {
         /// How many there are.
         size: usize,
     },
+    /// Elements of a row are not adjacent where a call needs them so.
+    Columns {
+        /// Which operand.
+        what: &'static str,
+        /// The distance from one column to the next, in elements.
+        stride: isize,
+    },
     /// A product of this element type has no such activation.
     Activation {
         /// The activation, as it was given.
@@ -117,6 +124,9 @@ impl fmt::Display for Error {
             }
             Self::Range { what, start, end, size } => {
                 write!(f, "{what} {start}..{end} do not lie in a matrix with {size} {what}")
+            }
+            Self::Columns { what, stride } => {
+                write!(f, "the columns of {what} are {stride} apart, but must be adjacent")
             }
             Self::Activation { asked, element } => {
                 write!(f, "products of {element} take no activation {asked}, only Identity and Relu")

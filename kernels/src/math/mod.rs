@@ -9,6 +9,7 @@ mod expm1;
 mod function;
 mod gelu;
 mod ln;
+mod norm;
 mod parts;
 mod relu;
 mod rows;
@@ -21,16 +22,22 @@ mod update;
 
 pub(crate) use function::map;
 pub use function::{Activation, Function, Saved};
-pub use update::Adam;
+pub use update::{Adam, Update};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::simd::SimdF32;
 use crate::view::{MatMut, MatRef};
-use rows::Rows;
+use norm::Dense;
+use rows::{Reduction, Rows};
 
-/// The step, the gradients, the parameters and both moments.
-type AdamFn = unsafe fn(&Adam, &[f32], &mut [f32], &mut [f32], &mut [f32]);
+/// The rule, the gradients, the parameters, the slices of state that the rule has, and the length of each.
+type UpdateFn = unsafe fn(&Update, *const f32, *mut f32, [*mut f32; 2], usize);
+
+/// Input and output, gain and bias, epsilon, and the scale of each row.
+type LayerNormFn = unsafe fn([Dense; 2], [&[f32]; 2], f32, &mut [f32]);
+/// The normalised matrix and the gradient, gain, scales, and the gradients of gain and bias.
+type LayerNormBackwardFn = unsafe fn([Dense; 2], &[f32], &[f32], [&mut [f32]; 2]);
 
 /// The functions of an instruction set. All of them need its row to be supported.
 pub(crate) struct Math {
@@ -39,8 +46,14 @@ pub(crate) struct Math {
     scale_bytes: unsafe fn(&[u8], f32, &mut [f32]),
     softmax: unsafe fn(Rows),
     softmax_cross_entropy: unsafe fn(Rows, &[u32], f32, &mut [f32]),
+    log_softmax: unsafe fn(Rows),
+    reduce: unsafe fn(Reduction, MatRef<'_, f32>, &mut [f32]),
+    layer_norm: LayerNormFn,
+    layer_norm_backward: LayerNormBackwardFn,
     column_sums: unsafe fn(MatRef<'_, f32>, &mut [f32]),
-    adam: AdamFn,
+    update: UpdateFn,
+    axpy: unsafe fn(f32, *const f32, *mut f32, usize),
+    scale: unsafe fn(f32, *mut f32, usize),
     fma_loop: unsafe fn(u64) -> u64,
     read_loop: unsafe fn(&[f32]) -> u64,
 }
@@ -53,8 +66,14 @@ pub(crate) const fn math<S: SimdF32, const CHAINS: usize>() -> Math {
         scale_bytes: slices::scale_bytes::<S>,
         softmax: rows::softmax::<S>,
         softmax_cross_entropy: rows::softmax_cross_entropy::<S>,
+        log_softmax: rows::log_softmax::<S>,
+        reduce: rows::reduce::<S>,
+        layer_norm: norm::forward::<S>,
+        layer_norm_backward: norm::backward::<S>,
         column_sums: rows::column_sums::<S>,
-        adam: update::adam::<S>,
+        update: update::update::<S>,
+        axpy: update::axpy::<S>,
+        scale: update::scale::<S>,
         fma_loop: crate::peak::fma_loop::<S, CHAINS>,
         read_loop: crate::peak::read_loop::<S>,
     }
@@ -63,6 +82,17 @@ pub(crate) const fn math<S: SimdF32, const CHAINS: usize>() -> Math {
 /// Checks that a slice is as long as the others of its call.
 fn check_len(what: &'static str, found: usize, expected: usize) -> Result<()> {
     if found == expected { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}
+
+/// Checks that a matrix has this shape, and rows of adjacent elements.
+fn check_rows(what: &'static str, x: &MatRef<'_, f32>, shape: (usize, usize)) -> Result<()> {
+    if x.shape() != shape {
+        return Err(Error::Shape { what, expected: shape, found: x.shape() });
+    }
+    if x.col_stride() != 1 && x.cols() > 1 {
+        return Err(Error::Columns { what, stride: x.col_stride() });
+    }
+    Ok(())
 }
 
 // SAFETY (each block below): a backend that can be had is supported, and the lengths were checked.
@@ -143,6 +173,135 @@ impl Backend {
         unsafe { (self.math.softmax)(Rows::new(x)) }
     }
 
+    /// `x - ln(sum e^x)` along each row, in place: the logarithm of [`Self::softmax`], which stays exact to some ULPs where
+    /// that is nearly 0 or nearly 1.
+    ///
+    /// A row that holds a NaN or +Inf, or nothing but -Inf, becomes all NaN.
+    pub fn log_softmax(&self, x: MatMut<'_, f32>) {
+        // SAFETY: as above; a MatMut vouches for its elements.
+        unsafe { (self.math.log_softmax)(Rows::new(x)) }
+    }
+
+    /// `out[i] = ln(sum_j e^x[i][j])`, without overflow: -Inf for a row without elements or of -Inf alone; NaN for one with a
+    /// NaN or +Inf.
+    ///
+    /// # Errors
+    /// When `out` has not one element for each row.
+    pub fn log_sum_exp(&self, x: MatRef<'_, f32>, out: &mut [f32]) -> Result<()> {
+        self.reduce(Reduction::LogSumExp, x, out)
+    }
+
+    /// `out[i] = sum_j x[i][j]`, in the order of `docs/numerics.md`; 0 for a row without elements.
+    ///
+    /// # Errors
+    /// When `out` has not one element for each row.
+    pub fn row_sums(&self, x: MatRef<'_, f32>, out: &mut [f32]) -> Result<()> {
+        self.reduce(Reduction::Sum, x, out)
+    }
+
+    /// `out[i]` is the largest element of row i: NaN if it holds one, -Inf if it has no elements.
+    ///
+    /// # Errors
+    /// When `out` has not one element for each row.
+    pub fn row_max(&self, x: MatRef<'_, f32>, out: &mut [f32]) -> Result<()> {
+        self.reduce(Reduction::Max, x, out)?;
+        for (i, top) in out.iter_mut().enumerate().filter(|(_, top)| **top == f32::INFINITY) {
+            if (0..x.cols()).any(|j| x.get(i, j).is_nan()) {
+                *top = f32::NAN;
+            }
+        }
+        Ok(())
+    }
+
+    /// `out[i]` is the index of the first of the largest elements of row i, or of its first NaN.
+    ///
+    /// # Errors
+    /// When `out` has not one element for each row, or there are no columns.
+    pub fn row_argmax(&self, x: MatRef<'_, f32>, out: &mut [u32]) -> Result<()> {
+        check_len("the indices", out.len(), x.rows())?;
+        if x.cols() == 0 && x.rows() > 0 {
+            return Err(Error::Shape { what: "the matrix of argmax", expected: (x.rows(), 1), found: x.shape() });
+        }
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut top = [0.0];
+            self.row_max(x.sub(i..i + 1, 0..x.cols())?, &mut top)?;
+            let [top] = top;
+            let at = (0..x.cols()).position(|j| x.get(i, j) == top || top.is_nan() && x.get(i, j).is_nan());
+            *out = at.expect("the largest element is one of them") as u32;
+        }
+        Ok(())
+    }
+
+    fn reduce(&self, what: Reduction, x: MatRef<'_, f32>, out: &mut [f32]) -> Result<()> {
+        check_len("the results of rows", out.len(), x.rows())?;
+        // SAFETY: as above; a MatRef vouches for its elements.
+        unsafe { (self.math.reduce)(what, x, out) };
+        Ok(())
+    }
+
+    /// Layer normalisation (Ba, Kiros and Hinton 2016): along each row
+    ///
+    /// ```text
+    /// x = (x - mean) scale      scale = 1 / sqrt(variance + epsilon), the variance that of the row (not of a sample)
+    /// y = gain x + bias
+    /// ```
+    ///
+    /// `x` and `scales`, one for each row, are what [`Self::layer_norm_backward`] needs.
+    ///
+    /// # Errors
+    /// When the shapes do not go together, or the elements of a row are not adjacent.
+    pub fn layer_norm(
+        &self,
+        mut x: MatMut<'_, f32>,
+        gain: &[f32],
+        bias: &[f32],
+        epsilon: f32,
+        mut y: MatMut<'_, f32>,
+        scales: &mut [f32],
+    ) -> Result<()> {
+        let shape = (scales.len(), gain.len());
+        check_len("the bias of a layer normalisation", bias.len(), y.cols())?;
+        check_len("the gain of a layer normalisation", gain.len(), y.cols())?;
+        check_rows("the input of a layer normalisation", &x.as_ref(), shape)?;
+        check_rows("the output of a layer normalisation", &y.as_ref(), shape)?;
+        let x = Dense { row: x.row_stride(), ptr: x.as_mut_ptr() };
+        let y = Dense { row: y.row_stride(), ptr: y.as_mut_ptr() };
+        // SAFETY: as above; a MatMut vouches for its elements.
+        unsafe { (self.math.layer_norm)([x, y], [gain, bias], epsilon, scales) };
+        Ok(())
+    }
+
+    /// The gradient through [`Self::layer_norm`], from the normalised rows and the scales that it left. `dy` becomes
+    ///
+    /// ```text
+    /// dx = scale (g - mean(g) - normal mean(g normal))      g = gain dy
+    /// ```
+    ///
+    /// and `d_gain` the column sums of `dy normal`, `d_bias` those of `dy`, in the order of the rows.
+    ///
+    /// # Errors
+    /// When the shapes do not go together, or the elements of a row are not adjacent.
+    pub fn layer_norm_backward(
+        &self,
+        normal: MatRef<'_, f32>,
+        scales: &[f32],
+        gain: &[f32],
+        mut dy: MatMut<'_, f32>,
+        d_gain: &mut [f32],
+        d_bias: &mut [f32],
+    ) -> Result<()> {
+        let shape = (scales.len(), gain.len());
+        check_len("the gradient of the gain", d_gain.len(), gain.len())?;
+        check_len("the gradient of the bias", d_bias.len(), gain.len())?;
+        check_rows("the normalised matrix", &normal, shape)?;
+        check_rows("the gradient of a layer normalisation", &dy.as_ref(), shape)?;
+        let normal = Dense { row: normal.row_stride(), ptr: normal.as_ptr().cast_mut() };
+        let dy = Dense { row: dy.row_stride(), ptr: dy.as_mut_ptr() };
+        // SAFETY: as above; a MatRef vouches for its elements, which are only read.
+        unsafe { (self.math.layer_norm_backward)([normal, dy], gain, scales, [d_gain, d_bias]) };
+        Ok(())
+    }
+
     /// Softmax and cross-entropy with their gradient, row by row (a row is a sample's logits z):
     ///
     /// - `losses[i] = ln(sum_j e^(z_j - max)) - (z_label - max)`,
@@ -212,7 +371,60 @@ impl Backend {
         check_len("the first moments", m.len(), n)?;
         check_len("the second moments", v.len(), n)?;
         // SAFETY: as above.
-        unsafe { (self.math.adam)(step, gradients, parameters, m, v) };
+        unsafe {
+            let state = [m.as_mut_ptr(), v.as_mut_ptr()];
+            (self.math.update)(&Update::Adam(*step), gradients.as_ptr(), parameters.as_mut_ptr(), state, n);
+        }
+        Ok(())
+    }
+
+    /// One step of an update rule over parameters, gradients and state, in one pass. `state` holds [`Update::state`]
+    /// numbers for each parameter: all of the first then all of the second, as m before v of Adam.
+    ///
+    /// # Errors
+    /// When the lengths do not go together.
+    pub fn update(&self, rule: &Update, gradients: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
+        let n = parameters.len();
+        check_len("the gradients", gradients.len(), n)?;
+        check_len("the state of an update", state.len(), rule.state().saturating_mul(n))?;
+        let first = state.as_mut_ptr();
+        let both = [first, first.wrapping_add(if rule.state() > 1 { n } else { 0 })];
+        // SAFETY: as above.
+        unsafe { (self.math.update)(rule, gradients.as_ptr(), parameters.as_mut_ptr(), both, n) };
+        Ok(())
+    }
+
+    /// `y[i] = a x[i] + y[i]`, rounded once.
+    ///
+    /// # Errors
+    /// When the lengths differ.
+    pub fn axpy(&self, a: f32, x: &[f32], y: &mut [f32]) -> Result<()> {
+        check_len("the sum of axpy", y.len(), x.len())?;
+        // SAFETY: as above.
+        unsafe { (self.math.axpy)(a, x.as_ptr(), y.as_mut_ptr(), x.len()) };
+        Ok(())
+    }
+
+    /// `x[i] = a x[i]`
+    pub fn scale(&self, a: f32, x: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { (self.math.scale)(a, x.as_mut_ptr(), x.len()) }
+    }
+
+    /// `x[i][j] = x[i][j] + bias[j]`
+    ///
+    /// # Errors
+    /// When the bias has not one element for each column.
+    pub fn add_bias(&self, bias: &[f32], x: MatMut<'_, f32>) -> Result<()> {
+        check_len("the bias", bias.len(), x.cols())?;
+        // SAFETY: as above, for each row; a product with 1 is exact.
+        unsafe {
+            Rows::new(x).dense(|_, rows| {
+                for i in 0..rows.rows() {
+                    (self.math.axpy)(1.0, bias.as_ptr(), rows.at(i), bias.len());
+                }
+            });
+        }
         Ok(())
     }
 }

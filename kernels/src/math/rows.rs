@@ -1,10 +1,10 @@
-//! Functions of a row: reductions, softmax, and softmax with cross-entropy.
+//! Functions of a row: reductions, softmax and its logarithm, and softmax with cross-entropy.
 //!
 //! A sum is taken in [`GROUP`] lanes, element i going to lane i mod `GROUP` in increasing i, and the lanes are then
 //! halved (lane l takes lane l + 8, l + 4, l + 2, l + 1): the same order on every row of the table.
 
 use super::exp::Exp;
-use super::ln::Ln;
+use super::ln::{Ln, Log1p};
 use super::slices::Unary;
 use crate::simd::{GROUP, SimdF32};
 use crate::view::{MatMut, MatRef};
@@ -24,8 +24,13 @@ impl Rows {
         Self { rows: x.rows(), cols: x.cols(), row: x.row_stride(), col: x.col_stride(), ptr: x.as_mut_ptr() }
     }
 
-    fn at(self, i: usize) -> *mut f32 {
+    /// Where row `i` begins.
+    pub(super) fn at(self, i: usize) -> *mut f32 {
         self.ptr.wrapping_offset(i as isize * self.row)
+    }
+
+    pub(super) const fn rows(self) -> usize {
+        self.rows
     }
 
     /// `B` rows of up to [`GROUP`] elements from row `i` on; what is not there counts as -Inf.
@@ -48,7 +53,7 @@ impl Rows {
     /// # Safety
     /// The elements are reached through `self` alone.
     #[inline(always)]
-    unsafe fn dense(self, mut f: impl FnMut(usize, Self)) {
+    pub(super) unsafe fn dense(self, mut f: impl FnMut(usize, Self)) {
         if self.col == 1 {
             return f(0, self);
         }
@@ -65,13 +70,13 @@ impl Rows {
 }
 
 /// A function that folds a row.
-trait Fold {
+pub(super) trait Fold {
     /// What elements that are not there count as.
     const START: f32;
     fn apply<S: SimdF32>(s: S, a: S::V, b: S::V) -> S::V;
 }
 
-struct Sum;
+pub(super) struct Sum;
 impl Fold for Sum {
     const START: f32 = 0.0;
     #[inline(always)]
@@ -91,7 +96,7 @@ impl Fold for Max {
 
 /// The vectors of up to [`GROUP`] elements of a row.
 #[derive(Clone, Copy)]
-struct Group<S: SimdF32> {
+pub(super) struct Group<S: SimdF32> {
     lanes: [S::V; 4],
 }
 
@@ -101,7 +106,7 @@ impl<S: SimdF32> Group<S> {
 
     /// `x` in every lane.
     #[inline(always)]
-    fn splat(s: S, x: f32) -> Self {
+    pub(super) fn splat(s: S, x: f32) -> Self {
         const { assert!(Self::USED <= 4) };
         Self { lanes: [s.splat(x); 4] }
     }
@@ -111,7 +116,7 @@ impl<S: SimdF32> Group<S> {
     /// # Safety
     /// They are readable.
     #[inline(always)]
-    unsafe fn load(s: S, p: *const f32, n: usize, pad: f32) -> Self {
+    pub(super) unsafe fn load(s: S, p: *const f32, n: usize, pad: f32) -> Self {
         let mut group = Self::splat(s, pad);
         for (v, lane) in group.lanes[..Self::USED].iter_mut().enumerate() {
             let (p, n) = (p.wrapping_add(v * S::LANES), n.saturating_sub(v * S::LANES));
@@ -133,7 +138,7 @@ impl<S: SimdF32> Group<S> {
     /// # Safety
     /// They are writable.
     #[inline(always)]
-    unsafe fn store(&self, s: S, p: *mut f32, n: usize) {
+    pub(super) unsafe fn store(&self, s: S, p: *mut f32, n: usize) {
         for (v, &lane) in self.lanes[..Self::USED].iter().enumerate() {
             let (p, n) = (p.wrapping_add(v * S::LANES), n.saturating_sub(v * S::LANES));
             // SAFETY: the caller's promise.
@@ -170,6 +175,33 @@ impl<S: SimdF32> Group<S> {
         halve::<S, F, 1>(s, all)
     }
 
+    /// `f` of each vector.
+    #[inline(always)]
+    pub(super) fn map(mut self, f: impl Fn(S::V) -> S::V) -> Self {
+        for x in &mut self.lanes[..Self::USED] {
+            *x = f(*x);
+        }
+        self
+    }
+
+    /// The sums with the elements of another group.
+    #[inline(always)]
+    pub(super) fn add(mut self, s: S, other: Self) -> Self {
+        for (x, &y) in self.lanes[..Self::USED].iter_mut().zip(&other.lanes) {
+            *x = s.add(*x, y);
+        }
+        self
+    }
+
+    /// The products with the elements of another group.
+    #[inline(always)]
+    pub(super) fn mul(mut self, s: S, other: Self) -> Self {
+        for (x, &y) in self.lanes[..Self::USED].iter_mut().zip(&other.lanes) {
+            *x = s.mul(*x, y);
+        }
+        self
+    }
+
     /// The elements become e^(x - top).
     #[inline(always)]
     fn exp(&mut self, s: S, top: S::V) {
@@ -198,9 +230,19 @@ fn halve<S: SimdF32, F: Fold, const D: usize>(s: S, v: S::V) -> S::V {
     }
 }
 
+/// Folds the groups that `f` gives for the elements of a row from each index on; the result is in every lane.
+#[inline(always)]
+pub(super) fn fold<S: SimdF32, F: Fold>(s: S, cols: usize, f: impl Fn(usize) -> Group<S>) -> S::V {
+    let mut all = Group::splat(s, F::START);
+    for at in (0..cols).step_by(GROUP) {
+        all.merge::<F>(s, &f(at));
+    }
+    all.fold::<F>(s)
+}
+
 /// The first lane.
 #[inline(always)]
-fn first<S: SimdF32>(s: S, v: S::V) -> f32 {
+pub(super) fn first<S: SimdF32>(s: S, v: S::V) -> f32 {
     let mut x = 0.0;
     // SAFETY: one lane.
     unsafe { s.store_masked(&mut x, s.first(1), v) };
@@ -436,6 +478,160 @@ pub(super) unsafe fn column_sums<S: SimdF32>(x: MatRef<'_, f32>, out: &mut [f32]
     );
 }
 
+/// What a row is reduced to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reduction {
+    Sum,
+    Max,
+    LogSumExp,
+}
+
+/// Calls `f` with the number of each row and where its elements are, adjacent: in place or as a copy.
+#[inline(always)]
+fn each_row(x: MatRef<'_, f32>, mut f: impl FnMut(usize, *const f32)) {
+    let mut copy = vec![0.0; if x.col_stride() == 1 { 0 } else { x.cols() }];
+    for i in 0..x.rows() {
+        if x.col_stride() == 1 {
+            f(i, x.as_ptr().wrapping_offset(i as isize * x.row_stride()));
+        } else {
+            copy.iter_mut().enumerate().for_each(|(j, copy)| *copy = x.get(i, j));
+            f(i, copy.as_ptr());
+        }
+    }
+}
+
+/// Each row reduced to a number.
+///
+/// # Safety
+/// The row that `S` belongs to is supported by this CPU; `out` has an element for each row.
+pub(super) unsafe fn reduce<S: SimdF32>(what: Reduction, x: MatRef<'_, f32>, out: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    let s = unsafe { S::assume() };
+    let cols = x.cols();
+    each_row(x, |i, row| {
+        s.run(
+            #[inline(always)]
+            || {
+                let result = match what {
+                    Reduction::Sum => fold::<S, Sum>(
+                        s,
+                        cols,
+                        #[inline(always)]
+                        |at| {
+                            // SAFETY: elements of the row, or masked.
+                            unsafe { Group::load(s, row.wrapping_add(at), cols - at, 0.0) }
+                        },
+                    ),
+                    // SAFETY: as above.
+                    Reduction::Max => unsafe { max(s, row, cols) },
+                    Reduction::LogSumExp => {
+                        // SAFETY: as above.
+                        let (top, log) = unsafe { log_sum(s, row, cols) };
+                        // Where all are -Inf the sum is 0.
+                        s.select(s.lt(s.splat(-f32::INFINITY), top), s.add(top, log), top)
+                    }
+                };
+                out[i] = first(s, result);
+            },
+        );
+    });
+}
+
+/// The largest element, in every lane: +Inf if one is a NaN.
+///
+/// # Safety
+/// The elements are readable.
+#[inline(always)]
+unsafe fn max<S: SimdF32>(s: S, row: *const f32, cols: usize) -> S::V {
+    let infinity = s.splat(f32::INFINITY);
+    fold::<S, Max>(
+        s,
+        cols,
+        #[inline(always)]
+        |at| {
+            // SAFETY: elements of the row, or masked.
+            let x = unsafe { Group::load(s, row.wrapping_add(at), cols - at, Max::START) };
+            x.map(
+                #[inline(always)]
+                |x| s.select(s.lt(x, infinity), x, infinity),
+            )
+        },
+    )
+}
+
+/// The largest element of a row, and ln(sum of e^(x - top)), which is 0 or more: of 1 + the sum of the others, so that it is
+/// exact to some ULPs where they are small. NaN where the row has a NaN or +Inf.
+///
+/// # Safety
+/// The elements are readable.
+#[inline(always)]
+unsafe fn log_sum<S: SimdF32>(s: S, row: *const f32, cols: usize) -> (S::V, S::V) {
+    // SAFETY: the caller's promise.
+    let top = unsafe { max(s, row, cols) };
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    let others = fold::<S, Sum>(
+        s,
+        cols,
+        #[inline(always)]
+        |at| {
+            // SAFETY: elements of the row, or masked.
+            let x = unsafe { Group::load(s, row.wrapping_add(at), cols - at, Max::START) };
+            x.map(
+                #[inline(always)]
+                |x| {
+                    let e = Exp::below(s, x, top);
+                    s.select(s.lt(x, top), e, s.sub(e, one))
+                },
+            )
+        },
+    );
+    let tops = fold::<S, Sum>(
+        s,
+        cols,
+        #[inline(always)]
+        |at| {
+            // SAFETY: elements of the row, or masked.
+            let x = unsafe { Group::load(s, row.wrapping_add(at), cols - at, Max::START) };
+            x.map(
+                #[inline(always)]
+                |x| s.select(s.lt(x, top), zero, one),
+            )
+        },
+    );
+    (top, Log1p.eval(s, s.add(others, s.sub(tops, one))))
+}
+
+/// See [`Backend::log_softmax`](crate::Backend::log_softmax).
+///
+/// # Safety
+/// The row that `S` belongs to is supported by this CPU; the elements are reached through `rows` alone.
+pub(super) unsafe fn log_softmax<S: SimdF32>(rows: Rows) {
+    // SAFETY: the caller's promise.
+    let s = unsafe { S::assume() };
+    // SAFETY: the caller's promise.
+    unsafe {
+        rows.dense(|_, rows| {
+            for i in 0..rows.rows {
+                let (row, cols) = (rows.at(i), rows.cols);
+                s.run(
+                    #[inline(always)]
+                    || {
+                        let (top, log) = log_sum(s, row, cols);
+                        for at in (0..cols).step_by(GROUP) {
+                            let x = Group::load(s, row.add(at), cols - at, 0.0);
+                            let y = x.map(
+                                #[inline(always)]
+                                |x| s.sub(s.sub(x, top), log),
+                            );
+                            y.store(s, row.add(at), cols - at);
+                        }
+                    },
+                );
+            }
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::reference::ulps;
@@ -559,6 +755,102 @@ mod tests {
             let mut out = vec![0.0; 6];
             Backend::active().unwrap().column_sums(MatRef::new(&x, 6, cols).unwrap().t(), &mut out).unwrap();
             assert_eq!(out[1], x[cols..2 * cols].iter().fold(0.0, |s, x| s + x));
+        }
+    }
+
+    #[test]
+    fn log_softmax_is_close_even_near_zero() {
+        for cols in 1..70 {
+            for spread in [1.0, 4.0] {
+                let x: Vec<f32> = logits(3, cols).iter().map(|x| x * spread).collect();
+                let y = on_all(|backend| {
+                    let mut y = x.clone();
+                    backend.log_softmax(MatMut::new(&mut y, 3, cols).unwrap());
+                    let mut sums = vec![0.0; 3];
+                    backend.log_sum_exp(MatRef::new(&x, 3, cols).unwrap(), &mut sums).unwrap();
+                    y.extend(sums);
+                    y
+                });
+                let (y, sums) = y.split_at(3 * cols);
+                for ((x, y), &log_sum) in x.chunks(cols).zip(y.chunks(cols)).zip(sums) {
+                    let top = x.iter().copied().fold(f32::MIN, f32::max);
+                    let peak = x.iter().position(|&x| x == top).unwrap();
+                    let term = |j: usize| if j == peak { 0.0 } else { (f64::from(x[j]) - f64::from(top)).exp() };
+                    let log = (0..cols).map(term).sum::<f64>().ln_1p();
+                    assert!((f64::from(log_sum) - f64::from(top) - log).abs() < 3e-6);
+                    for (&x, &y) in x.iter().zip(y) {
+                        let want = f64::from(x) - f64::from(top) - log;
+                        let error = if want == 0.0 { f64::from(y).abs() } else { ulps(y, want) };
+                        assert!(error < 4.0, "{error} ULP: {y} at {x} with maximum {top}, not {want}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reductions_of_rows() {
+        for cols in [1, 2, 15, 16, 17, 40, 100] {
+            let x = logits(4, cols);
+            let view = MatRef::new(&x, 4, cols).unwrap();
+            // The same matrix, column after column.
+            let columns: Vec<f32> = (0..4 * cols).map(|i| x[i % 4 * cols + i / 4]).collect();
+            let all = on_all(|backend| {
+                let (mut sums, mut tops, mut again) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+                backend.row_sums(view, &mut sums).unwrap();
+                backend.row_max(view, &mut tops).unwrap();
+                backend.row_sums(MatRef::col_major(&columns, 4, cols).unwrap(), &mut again).unwrap();
+                assert_eq!(sums, again);
+                let mut at = [0; 4];
+                backend.row_argmax(view, &mut at).unwrap();
+                for (i, &at) in at.iter().enumerate() {
+                    let first = (0..cols).find(|&j| view.get(i, j) == tops[i]);
+                    assert_eq!(first, Some(at as usize));
+                }
+                [sums, tops].concat()
+            });
+            for (i, row) in x.chunks(cols).enumerate() {
+                let sum: f64 = row.iter().map(|&x| f64::from(x)).sum();
+                assert!((f64::from(all[i]) - sum).abs() < 1e-4);
+                assert_eq!(all[4 + i], row.iter().copied().fold(f32::MIN, f32::max));
+            }
+        }
+    }
+
+    #[test]
+    fn special_rows_of_reductions() {
+        const INF: f32 = f32::INFINITY;
+        for backend in Backend::supported() {
+            let reduced = |x: &[f32]| {
+                let view = MatRef::new(x, 1, x.len()).unwrap();
+                let (mut sum, mut top, mut log) = ([5.0], [5.0], [5.0]);
+                backend.row_sums(view, &mut sum).unwrap();
+                backend.row_max(view, &mut top).unwrap();
+                backend.log_sum_exp(view, &mut log).unwrap();
+                [sum[0], top[0], log[0]]
+            };
+            let argmax = |x: &[f32]| {
+                let mut at = [7];
+                backend.row_argmax(MatRef::new(x, 1, x.len()).unwrap(), &mut at).map(|()| at[0])
+            };
+            assert_eq!(reduced(&[]), [0.0, -INF, -INF], "{backend:?}");
+            assert!(argmax(&[]).is_err());
+            assert_eq!(reduced(&[-INF; 3]), [-INF; 3], "{backend:?}");
+            assert_eq!((argmax(&[-INF; 3]).unwrap(), argmax(&[1.0, INF, INF]).unwrap()), (0, 1));
+            assert_eq!(reduced(&[1.0, INF])[..2], [INF; 2], "{backend:?}");
+            assert!(reduced(&[1.0, INF])[2].is_nan(), "{backend:?}");
+            assert!(reduced(&[INF, f32::NAN, 2.0]).iter().all(|x| x.is_nan()), "{backend:?}");
+            assert_eq!(argmax(&[INF, f32::NAN, 2.0, f32::NAN]).unwrap(), 1);
+            assert_eq!(reduced(&[88.0, 88.0])[2], 88.0 + std::f32::consts::LN_2);
+            for bad in [[0.0, f32::NAN], [1.0, INF], [-INF; 2]] {
+                let mut x = bad;
+                backend.log_softmax(MatMut::new(&mut x, 1, 2).unwrap());
+                assert!(x.iter().all(|x| x.is_nan()), "{backend:?}: {bad:?} became {x:?}");
+            }
+            let mut x = [3.0, -INF];
+            backend.log_softmax(MatMut::new(&mut x, 1, 2).unwrap());
+            assert_eq!(x, [0.0, -INF], "{backend:?}");
+            backend.log_softmax(MatMut::new(&mut [], 2, 0).unwrap());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Parameter updates: one fused pass over parameters, gradients and moments.
 
-use super::slices::{self, Elementwise};
+use super::slices::{self, Elementwise, Unary};
 use crate::simd::SimdF32;
 
 /// One step of Adam (Kingma and Ba 2015, the form of the end of section 2, as Keras has it):
@@ -51,42 +51,218 @@ impl Adam {
 /// Moments below this size become 0.
 const FLUSH: f32 = f32::from_bits((127 - 100) << 23);
 
-impl Elementwise<4, 3> for Adam {
-    /// The new parameter and moments from the gradient, the parameter and the moments.
-    #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [g, p, m, v]: [S::V; 4]) -> [S::V; 3] {
-        let (zero, flush) = (s.splat(0.0), s.splat(FLUSH));
-        let m = s.fma(s.sub(g, m), s.splat(1.0 - self.beta1), m);
-        let v = s.fma(s.sub(s.mul(g, g), v), s.splat(1.0 - self.beta2), v);
-        // A NaN is not below, and stays.
-        let m = s.select(s.lt(s.max(m, s.sub(zero, m)), flush), zero, m);
-        let v = s.select(s.lt(v, flush), zero, v);
-        let p = s.sub(p, s.div(s.mul(s.splat(self.rate), m), s.add(s.sqrt(v), s.splat(self.epsilon))));
-        [p, m, v]
+/// An update rule with the numbers of one step: `p` is a parameter, `g` its gradient, `r` the learning rate. Every operation rounds
+/// on its own, but for those of [`Adam`]; roots and quotients are correctly rounded. State below 2^-100 in size becomes 0,
+/// as in [`Adam`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Update {
+    /// Gradient descent: `p -= r g`.
+    Sgd {
+        /// The learning rate r.
+        rate: f32,
+    },
+    /// With momentum u (Polyak 1964): `v = u v - r g`, `p += v`.
+    Momentum {
+        /// The learning rate r.
+        rate: f32,
+        /// The decay u of the velocity.
+        momentum: f32,
+    },
+    /// With that of Nesterov (Sutskever et al. 2013): `v = u v - r g`, `p += u v - r g`.
+    Nesterov {
+        /// The learning rate r.
+        rate: f32,
+        /// The decay u of the velocity.
+        momentum: f32,
+    },
+    /// Adagrad (Duchi et al. 2011): `s = s + g^2`, `p -= r g / (sqrt(s) + epsilon)`.
+    Adagrad {
+        /// The learning rate r.
+        rate: f32,
+        /// Keeps the quotient finite.
+        epsilon: f32,
+    },
+    /// RMSProp (Tieleman and Hinton 2012): `v += (g^2 - v) (1 - rho)`, `p -= r g / (sqrt(v) + epsilon)`.
+    RmsProp {
+        /// The learning rate r.
+        rate: f32,
+        /// The decay of the mean square.
+        rho: f32,
+        /// Keeps the quotient finite.
+        epsilon: f32,
+    },
+    /// See [`Adam`].
+    Adam(Adam),
+    /// [`Adam`] after `p = keep p` (Loshchilov and Hutter 2019).
+    AdamW {
+        /// The step that follows.
+        adam: Adam,
+        /// 1 less the learning rate times the decay of the parameters.
+        keep: f32,
+    },
+}
+
+impl Update {
+    /// Numbers of state that each parameter has: a velocity, a mean square, or both moments.
+    #[must_use]
+    pub const fn state(&self) -> usize {
+        match self {
+            Self::Sgd { .. } => 0,
+            Self::Momentum { .. } | Self::Nesterov { .. } | Self::Adagrad { .. } | Self::RmsProp { .. } => 1,
+            Self::Adam(_) | Self::AdamW { .. } => 2,
+        }
     }
 }
 
-/// See [`Adam`].
+/// What is too small to matter becomes 0. A NaN is not below, and stays.
+#[inline(always)]
+fn flushed<S: SimdF32>(s: S, x: S::V) -> S::V {
+    s.select(s.lt(s.abs(x), s.splat(FLUSH)), s.splat(0.0), x)
+}
+
+/// See [`Update::Sgd`].
+struct Sgd {
+    rate: f32,
+}
+
+impl Elementwise<2, 1> for Sgd {
+    #[inline(always)]
+    fn apply<S: SimdF32>(&self, s: S, [g, p]: [S::V; 2]) -> [S::V; 1] {
+        [s.sub(p, s.mul(s.splat(self.rate), g))]
+    }
+}
+
+/// See [`Update::Momentum`] and [`Update::Nesterov`].
+struct Momentum {
+    rate: f32,
+    momentum: f32,
+    nesterov: bool,
+}
+
+impl Elementwise<3, 2> for Momentum {
+    #[inline(always)]
+    fn apply<S: SimdF32>(&self, s: S, [g, p, v]: [S::V; 3]) -> [S::V; 2] {
+        let (momentum, step) = (s.splat(self.momentum), s.mul(s.splat(self.rate), g));
+        let v = flushed(s, s.sub(s.mul(momentum, v), step));
+        let ahead = if self.nesterov { s.sub(s.mul(momentum, v), step) } else { v };
+        [s.add(p, ahead), v]
+    }
+}
+
+/// [`Update::RmsProp`], and with no `rest` [`Update::Adagrad`].
+struct MeanSquare {
+    rate: f32,
+    rest: Option<f32>,
+    epsilon: f32,
+}
+
+impl Elementwise<3, 2> for MeanSquare {
+    #[inline(always)]
+    fn apply<S: SimdF32>(&self, s: S, [g, p, v]: [S::V; 3]) -> [S::V; 2] {
+        let square = s.mul(g, g);
+        let v = flushed(
+            s,
+            match self.rest {
+                None => s.add(v, square),
+                Some(rest) => s.add(v, s.mul(s.sub(square, v), s.splat(rest))),
+            },
+        );
+        let step = s.div(s.mul(s.splat(self.rate), g), s.add(s.sqrt(v), s.splat(self.epsilon)));
+        [s.sub(p, step), v]
+    }
+}
+
+/// See [`Update::AdamW`]; with a `keep` of 1, which changes nothing, [`Update::Adam`].
+struct AdamW {
+    adam: Adam,
+    keep: f32,
+}
+
+impl Elementwise<4, 3> for AdamW {
+    #[inline(always)]
+    fn apply<S: SimdF32>(&self, s: S, [g, p, m, v]: [S::V; 4]) -> [S::V; 3] {
+        let Adam { rate, beta1, beta2, epsilon } = self.adam;
+        let m = flushed(s, s.fma(s.sub(g, m), s.splat(1.0 - beta1), m));
+        let v = flushed(s, s.fma(s.sub(s.mul(g, g), v), s.splat(1.0 - beta2), v));
+        let step = s.div(s.mul(s.splat(rate), m), s.add(s.sqrt(v), s.splat(epsilon)));
+        [s.sub(s.mul(p, s.splat(self.keep)), step), m, v]
+    }
+}
+
+/// `a x + y`, rounded once.
+struct Axpy(f32);
+
+impl Elementwise<2, 1> for Axpy {
+    #[inline(always)]
+    fn apply<S: SimdF32>(&self, s: S, [x, y]: [S::V; 2]) -> [S::V; 1] {
+        [s.fma(s.splat(self.0), x, y)]
+    }
+}
+
+/// `a x`
+struct Scale(f32);
+
+impl Unary for Scale {
+    #[inline(always)]
+    fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        s.mul(s.splat(self.0), x)
+    }
+}
+
+/// Updates parameters `p` of gradients `g`, and their `state`, a slice for each of [`Update::state`] numbers.
 ///
 /// # Safety
-/// The row that `S` belongs to is supported by this CPU; the lengths are equal.
-pub(super) unsafe fn adam<S: SimdF32>(
-    step: &Adam,
-    gradients: &[f32],
-    parameters: &mut [f32],
-    m: &mut [f32],
-    v: &mut [f32],
-) {
-    let (p, m, v) = (parameters.as_mut_ptr(), m.as_mut_ptr(), v.as_mut_ptr());
-    let x = [gradients.as_ptr(), p.cast_const(), m.cast_const(), v.cast_const()];
+/// The row that `S` belongs to is supported by this CPU; all have `len` elements, `g` readable, the others writable, too.
+pub(super) unsafe fn update<S: SimdF32>(rule: &Update, g: *const f32, p: *mut f32, state: [*mut f32; 2], len: usize) {
+    let [m, v] = state;
+    let one = ([g, p.cast_const(), m.cast_const()], [p, m]);
+    let two = ([g, p.cast_const(), m.cast_const(), v.cast_const()], [p, m, v]);
+    // SAFETY: the caller's promise; a rule has the slices of state that it counts.
+    unsafe {
+        match *rule {
+            Update::Sgd { rate } => slices::each::<S, _, 2, 1>(&Sgd { rate }, [g, p], [p], len),
+            Update::Momentum { rate, momentum } => {
+                slices::each::<S, _, 3, 2>(&Momentum { rate, momentum, nesterov: false }, one.0, one.1, len);
+            }
+            Update::Nesterov { rate, momentum } => {
+                slices::each::<S, _, 3, 2>(&Momentum { rate, momentum, nesterov: true }, one.0, one.1, len);
+            }
+            Update::Adagrad { rate, epsilon } => {
+                slices::each::<S, _, 3, 2>(&MeanSquare { rate, rest: None, epsilon }, one.0, one.1, len);
+            }
+            Update::RmsProp { rate, rho, epsilon } => {
+                let rest = Some(1.0 - rho);
+                slices::each::<S, _, 3, 2>(&MeanSquare { rate, rest, epsilon }, one.0, one.1, len);
+            }
+            Update::Adam(adam) => slices::each::<S, _, 4, 3>(&AdamW { adam, keep: 1.0 }, two.0, two.1, len),
+            Update::AdamW { adam, keep } => slices::each::<S, _, 4, 3>(&AdamW { adam, keep }, two.0, two.1, len),
+        }
+    }
+}
+
+/// `y[i] = a x[i] + y[i]`
+///
+/// # Safety
+/// The row that `S` belongs to is supported by this CPU; both have `len` elements, those of `y` writable, too.
+pub(super) unsafe fn axpy<S: SimdF32>(a: f32, x: *const f32, y: *mut f32, len: usize) {
     // SAFETY: the caller's promise.
-    unsafe { slices::each::<S, Adam, 4, 3>(step, x, [p, m, v], gradients.len()) }
+    unsafe { slices::each::<S, _, 2, 1>(&Axpy(a), [x, y], [y], len) }
+}
+
+/// `x[i] = a x[i]`
+///
+/// # Safety
+/// The row that `S` belongs to is supported by this CPU; the elements are readable and writable.
+pub(super) unsafe fn scale<S: SimdF32>(a: f32, x: *mut f32, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { slices::each::<S, _, 1, 1>(&Scale(a), [x], [x], len) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Backend;
+    use crate::{Backend, MatMut};
 
     /// The formula of [`Adam`], one element at a time.
     fn plain(step: &Adam, g: f32, p: &mut f32, m: &mut f32, v: &mut f32) {
@@ -142,6 +318,102 @@ mod tests {
             let step = Adam::at_step(1e-3, 0.9, 0.9, 1e-7, 1);
             backend.adam(&step, &[f32::NAN], &mut p, &mut m, &mut v).unwrap();
             assert!(p[0].is_nan() && m[0].is_nan() && v[0].is_nan(), "a NaN was lost");
+        }
+    }
+
+    /// The formulas of [`Update`], one element at a time.
+    fn plain_update(rule: &Update, g: f32, p: &mut f32, m: &mut f32, v: &mut f32) {
+        let flushed = |x: f32| if x.abs() < FLUSH { 0.0 } else { x };
+        match rule {
+            Update::Sgd { rate } => *p -= rate * g,
+            Update::Momentum { rate, momentum } => {
+                *m = flushed(momentum * *m - rate * g);
+                *p += *m;
+            }
+            Update::Nesterov { rate, momentum } => {
+                *m = flushed(momentum * *m - rate * g);
+                *p += momentum * *m - rate * g;
+            }
+            Update::Adagrad { rate, epsilon } => {
+                *m = flushed(*m + g * g);
+                *p -= rate * g / (m.sqrt() + epsilon);
+            }
+            Update::RmsProp { rate, rho, epsilon } => {
+                *m = flushed(*m + (g * g - *m) * (1.0 - rho));
+                *p -= rate * g / (m.sqrt() + epsilon);
+            }
+            Update::Adam(adam) => plain(adam, g, p, m, v),
+            Update::AdamW { adam, keep } => {
+                *p *= keep;
+                plain(adam, g, p, m, v);
+            }
+        }
+    }
+
+    #[test]
+    fn updates_follow_their_formulas_on_every_row() {
+        let adam = Adam::at_step(1e-3, 0.9, 0.999, 1e-7, 3);
+        let rules = [
+            Update::Sgd { rate: 0.1 },
+            Update::Momentum { rate: 0.1, momentum: 0.9 },
+            Update::Nesterov { rate: 0.1, momentum: 0.9 },
+            Update::Adagrad { rate: 0.01, epsilon: 1e-10 },
+            Update::RmsProp { rate: 0.01, rho: 0.9, epsilon: 1e-7 },
+            Update::Adam(adam),
+            Update::AdamW { adam, keep: 0.999 },
+        ];
+        for backend in Backend::supported().filter(|b| b.bits_match()) {
+            for rule in rules {
+                for len in [0, 1, 5, 16, 37] {
+                    let mut p = vec![0.5_f32; len];
+                    let mut state = vec![0.0_f32; rule.state() * len];
+                    let mut want = vec![[0.5_f32, 0.0, 0.0]; len];
+                    for t in 1..=100 {
+                        let g: Vec<f32> = (0..len).map(|i| ((i * 7 + t) % 11) as f32 * 0.1 - 0.5).collect();
+                        backend.update(&rule, &g, &mut p, &mut state).unwrap();
+                        for ([p, m, v], &g) in want.iter_mut().zip(&g) {
+                            plain_update(&rule, g, p, m, v);
+                        }
+                    }
+                    for i in 0..len {
+                        let state: Vec<f32> = state.iter().skip(i).step_by(len).copied().collect();
+                        assert_eq!(p[i], want[i][0], "{backend:?}: {rule:?}, parameter {i} of {len}");
+                        assert_eq!(state, want[i][1..=rule.state()], "{backend:?}: {rule:?}, state {i} of {len}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn state_of_another_size_is_refused() {
+        let backend = Backend::active().unwrap();
+        let rule = Update::Momentum { rate: 0.1, momentum: 0.9 };
+        let error = backend.update(&rule, &[1.0; 3], &mut [1.0; 3], &mut [0.0; 2]).unwrap_err().to_string();
+        assert_eq!(error, "the state of an update has length 2, but the other operands need 3");
+        assert!(backend.update(&rule, &[1.0; 2], &mut [1.0; 3], &mut [0.0; 3]).is_err());
+    }
+
+    #[test]
+    fn axpy_scale_and_bias() {
+        for backend in Backend::supported().filter(|b| b.bits_match()) {
+            let x: Vec<f32> = (0..37).map(|i| i as f32 * 0.3 - 5.0).collect();
+            let mut y: Vec<f32> = x.iter().map(|x| 1.0 / x).collect();
+            let want: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x.mul_add(0.7, *y)).collect();
+            backend.axpy(0.7, &x, &mut y).unwrap();
+            assert_eq!(y, want, "{backend:?}");
+            backend.scale(0.3, &mut y);
+            assert_eq!(y, want.iter().map(|y| 0.3 * y).collect::<Vec<_>>(), "{backend:?}");
+            assert!(backend.axpy(1.0, &x[1..], &mut y).is_err());
+            for cols in [1, 10, 18] {
+                let (mut dense, bias) = (vec![0.25_f32; 2 * cols], &x[..cols]);
+                backend.add_bias(bias, MatMut::new(&mut dense, 2, cols).unwrap()).unwrap();
+                let mut columns = vec![0.25_f32; 2 * cols];
+                backend.add_bias(bias, MatMut::col_major(&mut columns, 2, cols).unwrap()).unwrap();
+                for (i, j) in (0..2).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+                    assert_eq!((dense[i * cols + j], columns[j * 2 + i]), (0.25 + bias[j], 0.25 + bias[j]));
+                }
+            }
         }
     }
 }
