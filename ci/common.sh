@@ -165,3 +165,12 @@ test_binaries() {
     die "the tests do not build"
   grep '"profile":{[^}]*"test":true}' "$messages" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 }
+
+# Left out under emulation: nothing in it depends on the row, and its many calls would take most of the time.
+SLOW=calls_allocate_nothing_once_warm
+
+# cross_fingerprint TRIPLE: builds the program for TRIPLE and compares its fingerprint, after cross_env.
+cross_fingerprint() {
+  (cd "$ROOT" && cargo run --quiet --release --locked -p harness --target "$1" -- \
+    fingerprint --check docs/fingerprint.txt | tail -n 1)
+}
