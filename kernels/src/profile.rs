@@ -4,8 +4,8 @@
 //! kernels-profile 1
 //! cpu AuthenticAMD-25-1-1 l1=32K l2=512K l3=32768K
 //! # a comment
-//! avx2 f32 6x16 block=65536 kc=256 pack_rows=160 pack_rows_large=24 thread_work=2000000
-//! avx2 f64 6x8 block=32768 kc=256 pack_rows=160 pack_rows_large=24 thread_work=2000000
+//! avx2 f32 6x16 block=65536 kc=256 pack_rows=160 near=65536 pack_rows_far=24 thread_work=2000000
+//! avx2 f64 6x8 block=32768 kc=256 pack_rows=160 near=32768 pack_rows_far=24 thread_work=2000000
 //! ```
 //!
 //! A line for each kernel: its row of the table, its element type, its tile, and every value of a [`Tuning`]. A profile
@@ -39,6 +39,12 @@ struct Entry {
     tile: (usize, usize),
     tuning: Tuning,
 }
+
+/// Profiles of CPUs that were measured, each for the CPU that it names.
+const BUILT_IN: &[&str] = &[
+    #[cfg(target_arch = "x86_64")]
+    include_str!("../profiles/amd-zen3-milan.txt"),
+];
 
 impl Profile {
     /// A profile without values.
@@ -122,6 +128,18 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// The built-in profile of this CPU, empty where there is none.
+    pub(crate) fn built_in() -> &'static Self {
+        static PROFILE: OnceLock<Profile> = OnceLock::new();
+        PROFILE.get_or_init(|| {
+            let cpu = format!("cpu {}", Cpu::get());
+            let mine = BUILT_IN.iter().find(|text| text.lines().any(|line| line == cpu));
+            mine.and_then(|text| Self::parse(text).ok()).unwrap_or_default()
+        })
+    }
+}
+
 impl Entry {
     fn of<T: Float>(kernel: &Kernel<T>, tuning: Tuning) -> Self {
         Self { backend: kernel.name, element: T::NAME, tile: (kernel.mr, kernel.nr), tuning }
@@ -133,7 +151,7 @@ fn entry(line: &str) -> std::result::Result<Entry, String> {
     let mut words = line.split_whitespace();
     let (backend, element) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let known = Backend::all().find(|b| b.name == backend).ok_or(format!("`{backend}` is no row of the table"))?;
-    let none = Tuning::from_values([0; 5]);
+    let none = Tuning::from_values([0; 6]);
     let mut entry = match element {
         "f32" => Entry::of(&known.f32, none),
         "f64" => Entry::of(&known.f64, none),
@@ -144,7 +162,7 @@ fn entry(line: &str) -> std::result::Result<Entry, String> {
     if tile != format!("{mr}x{nr}") {
         return Err(format!("the tile of {backend} {element} is {mr}x{nr}, not `{tile}`"));
     }
-    let mut values = [0; 5];
+    let mut values = [0; 6];
     for (name, value) in Tuning::NAMES.iter().zip(&mut values) {
         let word = words.next().ok_or(format!("ends before {name}"))?;
         *value = word
@@ -183,8 +201,8 @@ mod tests {
     fn profile() -> Profile {
         let mut profile = Profile::new();
         for (i, backend) in Backend::supported().enumerate() {
-            profile.set::<f32>(backend, Tuning::from_values([i + 1, 2, 3, 4, 5]));
-            profile.set::<f64>(backend, Tuning::from_values([10 * (i + 1), 2, 3, 4, 5]));
+            profile.set::<f32>(backend, Tuning::from_values([i + 1, 2, 3, 4, 5, 6]));
+            profile.set::<f64>(backend, Tuning::from_values([10 * (i + 1), 2, 3, 4, 5, 6]));
         }
         profile
     }
@@ -201,7 +219,7 @@ mod tests {
     fn a_value_is_replaced() {
         let backend = Backend::active().unwrap();
         let mut profile = profile();
-        let tuning = Tuning::from_values([7; 5]);
+        let tuning = Tuning::from_values([7; 6]);
         profile.set::<f32>(backend, tuning);
         assert_eq!(profile.get(backend.name(), "f32"), Some(tuning));
         assert_ne!(profile.get(backend.name(), "f64"), Some(tuning));
@@ -221,7 +239,7 @@ mod tests {
             (good.replacen("kc=2", "kc=0", 1), "`kc=0`"),
             (good.replacen("kc=2", "kc=99999999999999999999", 1), "`kc=9"),
             (good.replacen("kc=2 ", "", 1), "`pack_rows=3` should be kc=N"),
-            (good.replacen("thread_work=5", "thread_work=5 x", 1), "`x` is one word too many"),
+            (good.replacen("thread_work=6", "thread_work=6 x", 1), "`x` is one word too many"),
             (good.clone() + good.lines().nth(2).unwrap(), "a second time"),
             (good.replacen(" f32 ", " f32 9", 1), "the tile of"),
             (good.clone() + "sse9 f32", "`sse9` is no row"),
@@ -229,6 +247,16 @@ mod tests {
         ] {
             let error = Profile::parse(&bad).expect_err(&bad).to_string();
             assert!(error.contains(names), "{error}\nshould name {names}");
+        }
+    }
+
+    #[test]
+    fn built_in_profiles_are_sound() {
+        let cpu = Cpu::get().to_string();
+        for text in BUILT_IN {
+            let line = text.lines().find(|line| line.starts_with("cpu ")).unwrap();
+            let profile = Profile::parse(&text.replace(line, &format!("cpu {cpu}"))).unwrap();
+            assert!(!profile.entries.is_empty(), "{text}");
         }
     }
 

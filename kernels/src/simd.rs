@@ -151,6 +151,23 @@ pub(crate) trait SimdF32: Simd<f32> {
     }
 }
 
+/// Asks for the cache line at `p`, any address at all, to be brought near; nothing where there is no such instruction.
+#[inline(always)]
+pub(crate) fn prefetch<T>(p: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 CPU has SSE, and a prefetch never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: a prefetch never faults, and changes nothing that a program can see.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) p, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+    let _ = p;
+}
+
 /// Adding it rounds a float below 2^22 in size to an integer, which then stands in the low bits.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 

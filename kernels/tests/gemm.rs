@@ -210,7 +210,7 @@ impl Case {
         let (a, b, c) = (numbers(1, m * k), numbers(2, k * n), numbers::<T>(3, m * n));
         let (a, b) = (Matrix::new(self.layouts.0, m, k, &a), Matrix::new(self.layouts.1, k, n, &b));
         let workspace = Workspace::new();
-        let early = Tuning { block: 1, kc: 1, pack_rows: 1, pack_rows_large: 1, thread_work: 1 };
+        let early = Tuning { block: 1, kc: 1, pack_rows: 1, near: 1, pack_rows_far: 1, thread_work: 1 };
         for &backend in backends {
             let base = Gemm::new().alpha(T::from_f64(self.alpha)).beta(T::from_f64(self.beta)).backend(backend);
             let mut plain = Matrix::new(self.layouts.2, m, n, &c);

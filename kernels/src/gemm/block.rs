@@ -9,6 +9,8 @@ use super::gemv::Gemv;
 use super::pack::Pack;
 use super::tile::{Float, Tile};
 use crate::backend::Kernel;
+use crate::simd::prefetch;
+use std::ops::Range;
 
 /// Cuts `total` into the fewest parts of at most `most`, as equal as they can be: their starts and lengths.
 #[inline(always)]
@@ -54,8 +56,23 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: *mu
             unsafe { (kernel.pack)(&panel) };
             a = Matrix { ptr: room, row: 1, col: rows as isize, packed: true };
         }
+        if x.a.col == 1 {
+            ahead(x, i + rows..(i + 2 * rows).min(x.m));
+        }
         // SAFETY: a row of tiles of the caller's problem.
         unsafe { row(kernel, x, (i, rows), a, width) };
+    }
+}
+
+/// Fetches the beginnings of the rows of A that are next: the CPU goes on along each by itself, but starts late.
+#[inline(always)]
+fn ahead<T: Float>(x: &Problem<T>, rows: Range<usize>) {
+    const LINES: usize = 8;
+    let line = 64 / size_of::<T>();
+    for i in rows {
+        for p in (0..x.k.min(LINES * line)).step_by(line) {
+            prefetch(x.a.at(i, p).ptr);
+        }
     }
 }
 

@@ -151,7 +151,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy: a few where it does not fit the second cache.
-    let often = m >= tuning.pack_rows || (m >= tuning.pack_rows_large && x.k.saturating_mul(n) > tuning.block);
+    let often = m >= tuning.pack_rows || (m >= tuning.pack_rows_far && x.k.saturating_mul(n) > tuning.near);
     let pack_b = !b.packed && (b.col != 1 || often);
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() * size_of::<T>() >= 2048;

@@ -30,35 +30,38 @@ impl Blocking {
 /// What can be tuned of the products of one element type on one row of the table. No result's bits depend on it.
 ///
 /// The values come from, in this order: [`Gemm::tuning`](crate::Gemm::tuning), the profile that the environment variable
-/// `KERNELS_PROFILE` names (see [`Profile`]), the model: [`Backend::tuning`](crate::Backend::tuning).
+/// `KERNELS_PROFILE` names (see [`Profile`]), the built-in profile of this CPU, the model: see
+/// [`Backend::tuning`](crate::Backend::tuning).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
-    /// Elements of a block of B, which is to stay in the second cache.
+    /// Elements of a block of B, which is to stay in the second cache, or in the third where that is fast.
     pub block: usize,
     /// The deepest block, along k.
     pub kc: usize,
     /// Rows from which a B of adjacent columns is packed.
     pub pack_rows: usize,
-    /// The same where B has more elements than a block.
-    pub pack_rows_large: usize,
+    /// Elements of a B that is near: it stays in the second cache by itself.
+    pub near: usize,
+    /// Rows from which a B that is not near is packed.
+    pub pack_rows_far: usize,
     /// Multiplications that pay for waking one more thread.
     pub thread_work: usize,
 }
 
 impl Tuning {
     /// The names of the values, as profiles have them, in the order of [`Self::values`].
-    pub const NAMES: [&'static str; 5] = ["block", "kc", "pack_rows", "pack_rows_large", "thread_work"];
+    pub const NAMES: [&'static str; 6] = ["block", "kc", "pack_rows", "near", "pack_rows_far", "thread_work"];
 
     /// The values, in the order of [`Self::NAMES`].
     #[must_use]
-    pub const fn values(&self) -> [usize; 5] {
-        [self.block, self.kc, self.pack_rows, self.pack_rows_large, self.thread_work]
+    pub const fn values(&self) -> [usize; 6] {
+        [self.block, self.kc, self.pack_rows, self.near, self.pack_rows_far, self.thread_work]
     }
 
     /// The tuning of these values, in the order of [`Self::NAMES`].
     #[must_use]
-    pub const fn from_values([block, kc, pack_rows, pack_rows_large, thread_work]: [usize; 5]) -> Self {
-        Self { block, kc, pack_rows, pack_rows_large, thread_work }
+    pub const fn from_values([block, kc, pack_rows, near, pack_rows_far, thread_work]: [usize; 6]) -> Self {
+        Self { block, kc, pack_rows, near, pack_rows_far, thread_work }
     }
 
     /// The model's values for an element type and a CPU.
@@ -70,7 +73,14 @@ impl Tuning {
     pub(crate) fn model<T: Float>(kernel: &Kernel<T>, cpu: &Cpu) -> Self {
         let block = cpu.l2() / 2 / size_of::<T>();
         let deepest = block / (8 * kernel.nr) / CHUNK * CHUNK;
-        Self { block, kc: deepest.clamp(CHUNK, 4 * CHUNK), pack_rows: 160, pack_rows_large: 24, thread_work: 2_000_000 }
+        Self {
+            block,
+            kc: deepest.clamp(CHUNK, 4 * CHUNK),
+            pack_rows: 160,
+            near: block,
+            pack_rows_far: 24,
+            thread_work: 2_000_000,
+        }
     }
 
     /// The block sizes for a problem of `m` rows and depth `k`.
@@ -94,10 +104,15 @@ pub(crate) struct Tuned {
 
 impl Tuned {
     pub(crate) fn find<T: Float>(kernel: &Kernel<T>) -> Self {
-        match Profile::of_environment().and_then(|p| p.get(kernel.name, T::NAME)) {
-            Some(tuning) => Self { tuning, source: "profile" },
-            None => Self { tuning: Tuning::model(kernel, Cpu::get()), source: "model" },
-        }
+        let given = Profile::of_environment().and_then(|p| p.get(kernel.name, T::NAME));
+        let (tuning, source) = match given {
+            Some(tuning) => (tuning, "profile"),
+            None => match Profile::built_in().get(kernel.name, T::NAME) {
+                Some(tuning) => (tuning, "built-in profile of this CPU"),
+                None => (Tuning::model(kernel, Cpu::get()), "model"),
+            },
+        };
+        Self { tuning, source }
     }
 }
 
@@ -131,7 +146,7 @@ mod tests {
 
     #[test]
     fn values_and_names_belong_together() {
-        let tuning = Tuning { block: 1, kc: 2, pack_rows: 3, pack_rows_large: 4, thread_work: 5 };
+        let tuning = Tuning { block: 1, kc: 2, pack_rows: 3, near: 4, pack_rows_far: 5, thread_work: 6 };
         assert_eq!(Tuning::from_values(tuning.values()), tuning);
         let text = format!("{tuning:?}");
         for (name, value) in Tuning::NAMES.iter().zip(tuning.values()) {
