@@ -482,6 +482,29 @@ mod tests {
         }
     }
 
+    /// The table of the documentation is the test.
+    #[test]
+    fn special_values_are_those_of_the_table() {
+        let text = include_str!("../../../docs/numerics.md");
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+        let mut rows = rows.map(|row| row.split(" | ").collect::<Vec<_>>()).skip_while(|row| row[0] != "function");
+        let number = |cell: &str| cell.parse::<f32>().unwrap_or_else(|_| panic!("{cell} is no number"));
+        let x: Vec<f32> = rows.next().expect("the table is there")[1..].iter().map(|cell| number(cell)).collect();
+        for f in Function::ALL {
+            let row = rows.by_ref().find(|row| row[0] == f.name()).expect("a line for each function, in their order");
+            let want: Vec<f32> = row[1..].iter().map(|cell| number(cell)).collect();
+            for backend in Backend::supported() {
+                let mut y = x.clone();
+                backend.map(f, &mut y);
+                // What is no whole or half number is rounded in the table.
+                let rounded = |y: f32, want: f32| (2.0 * want).fract() != 0.0 && ulps(y, f64::from(want)) <= 1.0;
+                let all = y.iter().zip(&want).all(|(&y, &want)| same(y, want) || rounded(y, want));
+                assert_eq!(y.len(), want.len(), "the line of {f:?}");
+                assert!(all, "{backend:?}: {f:?} of {x:?} is {y:?}, not {want:?}");
+            }
+        }
+    }
+
     #[test]
     fn lanes_and_tails_are_alike() {
         for backend in Backend::supported() {
