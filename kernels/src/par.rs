@@ -5,8 +5,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 /// Runs independent jobs, possibly at the same time. Any executor can be one.
 pub trait Par: Sync {
@@ -50,13 +50,12 @@ impl Par for Rayon {
 /// A team of threads: the caller and workers that live as long as the value.
 ///
 /// After a call the workers spin for some 50 microseconds, in which the next one finds them awake, then sleep. They
-/// sleep at once where the machine has fewer cores than the team has threads. One call runs at a time: a call from a
-/// second thread, or from inside a job, is done by its caller alone.
+/// sleep at once where the machine has fewer cores than the team has threads. A call does not wait for workers that are
+/// late: what they would have done, the caller does. One call runs at a time: a call from a second thread, or from inside
+/// a job, is done by its caller alone.
 pub struct Team {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// The workers, to be woken.
-    sleepers: Vec<Thread>,
     /// Held by the call that the workers serve.
     busy: AtomicBool,
 }
@@ -68,21 +67,28 @@ struct Job(*const (dyn Fn(usize) + Sync));
 unsafe impl Send for Job {}
 
 struct Shared {
-    /// Counts the calls; a worker that sees it move has work. `usize::MAX` ends the workers.
-    call: AtomicUsize,
+    /// The number of the call times [`CALL`], [`OPEN`] while workers may join it, and how many have.
+    state: AtomicUsize,
+    stop: AtomicBool,
     job: Mutex<Option<(Job, usize)>>,
     /// The next job to be taken.
     next: AtomicUsize,
-    /// Workers that have not finished the current call.
-    pending: AtomicUsize,
     /// Workers that sleep, or are about to.
     asleep: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     spins: usize,
 }
 
+const OPEN: usize = 1 << 12;
+const CALL: usize = OPEN << 1;
+
 /// About 50 microseconds of `spin_loop`.
 const SPINS: usize = 2000;
+
+/// What a mutex guards is whole even after a panic: it is only ever replaced.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Shared {
     fn work(&self, job: &(dyn Fn(usize) + Sync), jobs: usize) {
@@ -98,42 +104,58 @@ impl Shared {
         if let Err(panic) = all {
             // The other threads stop at their next job; the first panic is the one to tell of.
             self.next.store(jobs, Ordering::Relaxed);
-            self.panic.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(panic);
+            lock(&self.panic).get_or_insert(panic);
         }
+    }
+
+    /// Waits for a call other than `seen` and returns the state, or `None` when the team ends.
+    fn wait(&self, seen: usize) -> Option<usize> {
+        let moved = || {
+            let state = self.state.load(Ordering::SeqCst);
+            (state / CALL != seen).then_some(state)
+        };
+        for _ in 0..self.spins {
+            if let Some(state) = moved() {
+                return Some(state).filter(|_| !self.stop.load(Ordering::SeqCst));
+            }
+            std::hint::spin_loop();
+        }
+        self.asleep.fetch_add(1, Ordering::SeqCst);
+        let state = loop {
+            if let Some(state) = moved() {
+                break state;
+            }
+            thread::park();
+        };
+        self.asleep.fetch_sub(1, Ordering::SeqCst);
+        Some(state).filter(|_| !self.stop.load(Ordering::SeqCst))
     }
 
     fn worker(&self) {
         let mut seen = 0;
-        loop {
-            let mut spins = 0;
-            while self.call.load(Ordering::Acquire) == seen {
-                if spins < self.spins {
-                    spins += 1;
-                    std::hint::spin_loop();
-                    continue;
+        while let Some(mut state) = self.wait(seen) {
+            // Joins, unless the call is over.
+            while state & OPEN != 0 {
+                match self.state.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::SeqCst) {
+                    Ok(_) => {
+                        let current = *lock(&self.job);
+                        if let Some((job, jobs)) = current {
+                            // SAFETY: `Team::run` waits for those who joined, so the closure outlives this call.
+                            self.work(unsafe { &*job.0 }, jobs);
+                        }
+                        self.state.fetch_sub(1, Ordering::SeqCst);
+                        break;
+                    }
+                    Err(now) => state = now,
                 }
-                self.asleep.fetch_add(1, Ordering::SeqCst);
-                while self.call.load(Ordering::SeqCst) == seen {
-                    thread::park();
-                }
-                self.asleep.fetch_sub(1, Ordering::SeqCst);
             }
-            seen = self.call.load(Ordering::Acquire);
-            if seen == usize::MAX {
-                return;
-            }
-            let current = *self.job.lock().unwrap_or_else(|e| e.into_inner());
-            if let Some((job, jobs)) = current {
-                // SAFETY: `Team::run` waits for `pending`, so the closure outlives this call.
-                self.work(unsafe { &*job.0 }, jobs);
-            }
-            self.pending.fetch_sub(1, Ordering::Release);
+            seen = state / CALL;
         }
     }
 }
 
 impl Team {
-    /// A team of `threads`, the caller included: `threads - 1` workers are started (none for 0 or 1).
+    /// A team of `threads`, the caller included: `threads - 1` workers are started (none for 0 or 1), 4000 at most.
     ///
     /// # Panics
     /// When the operating system can't start a thread.
@@ -141,15 +163,15 @@ impl Team {
     pub fn new(threads: usize) -> Self {
         let cores = thread::available_parallelism().map_or(1, |n| n.get());
         let shared = Arc::new(Shared {
-            call: AtomicUsize::new(0),
+            state: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
             job: Mutex::new(None),
             next: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
             asleep: AtomicUsize::new(0),
             panic: Mutex::new(None),
             spins: if threads <= cores { SPINS } else { 0 },
         });
-        let workers: Vec<_> = (1..threads)
+        let workers = (1..threads.min(4000))
             .map(|i| {
                 let shared = Arc::clone(&shared);
                 thread::Builder::new()
@@ -158,14 +180,13 @@ impl Team {
                     .expect("the operating system can't start a thread")
             })
             .collect();
-        let sleepers = workers.iter().map(|w| w.thread().clone()).collect();
-        Self { shared, workers, sleepers, busy: AtomicBool::new(false) }
+        Self { shared, workers, busy: AtomicBool::new(false) }
     }
 
-    /// Tells the workers that `call` has moved.
+    /// Tells the workers that the call has moved.
     fn wake(&self) {
         if self.shared.asleep.load(Ordering::SeqCst) > 0 {
-            self.sleepers.iter().for_each(Thread::unpark);
+            self.workers.iter().for_each(|worker| worker.thread().unpark());
         }
     }
 }
@@ -181,16 +202,18 @@ impl Par for Team {
             return Serial.run(jobs, job);
         }
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes, and this call outlasts every use: it returns once `pending` is 0.
+        // SAFETY: only the lifetime changes, and this call outlasts every use: it returns once all who joined have left.
         let erased = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
-        *shared.job.lock().unwrap_or_else(|e| e.into_inner()) = Some((Job(erased), jobs));
+        *lock(&shared.job) = Some((Job(erased), jobs));
         shared.next.store(0, Ordering::Relaxed);
-        shared.pending.store(self.workers.len(), Ordering::Relaxed);
-        shared.call.fetch_add(1, Ordering::SeqCst);
+        // Nobody is in the last call, which is closed: the state is its number alone.
+        let call = shared.state.load(Ordering::SeqCst).wrapping_add(CALL);
+        shared.state.store(call | OPEN, Ordering::SeqCst);
         self.wake();
         shared.work(job, jobs);
+        shared.state.fetch_and(!OPEN, Ordering::SeqCst);
         let mut spins = 0;
-        while shared.pending.load(Ordering::Acquire) > 0 {
+        while shared.state.load(Ordering::SeqCst) != call {
             if spins < SPINS {
                 spins += 1;
                 std::hint::spin_loop();
@@ -198,7 +221,7 @@ impl Par for Team {
                 thread::yield_now();
             }
         }
-        let panic = shared.panic.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let panic = lock(&shared.panic).take();
         self.busy.store(false, Ordering::Release);
         if let Some(panic) = panic {
             resume_unwind(panic);
@@ -208,7 +231,8 @@ impl Par for Team {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        self.shared.call.store(usize::MAX, Ordering::SeqCst);
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.state.fetch_add(CALL, Ordering::SeqCst);
         self.wake();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of its jobs, so it can't have one of its own.

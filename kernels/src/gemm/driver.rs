@@ -118,11 +118,11 @@ pub(crate) struct Settings<'a> {
     pub tuning: Option<&'a Tuning>,
     /// Pack both, in these blocks.
     pub blocking: Option<Blocking>,
-    pub threads: usize,
+    pub par: &'a dyn Par,
 }
 
 /// Chooses the route.
-#[inline]
+#[inline(always)]
 pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
     // A vector of C is made of adjacent columns. A single column is better seen as a row. Panels have their side.
     let sides = !x.a.packed && !x.b.packed;
@@ -138,8 +138,9 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
     let mut jobs = (1, 1);
-    if set.threads > 1 {
-        jobs = grid(kernel, tuning, (m, x.k, n), set.threads);
+    let threads = set.par.threads();
+    if threads > 1 {
+        jobs = grid(kernel, tuning, (m, x.k, n), threads);
         (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
     }
     if let Some(blocking) = set.blocking {
@@ -196,7 +197,7 @@ fn grid<T: Float>(
 /// - A and B are readable, C is writable (and, unless beta is 0, readable) at every element of their shapes, and C's
 ///   elements have places of their own, apart from A, B and the epilogue's vectors, which reach as far as C.
 /// - Packed operands are panels of this kernel.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn run<T: Float>(
     kernel: &Kernel<T>,
     x: &Problem<T>,
@@ -241,7 +242,7 @@ fn nth(total: usize, unit: usize, parts: usize, i: usize) -> (usize, usize) {
 ///
 /// # Safety
 /// As [`run`].
-#[inline]
+#[inline(always)]
 unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, space: Option<&Workspace>) {
     // SAFETY (each arm): the caller's promise; the method is one that `route` chose for such a problem.
     match method {

@@ -24,7 +24,7 @@ impl Explanation {
             _ => kernel.tuned().source,
         };
         let pinned = chosen || std::env::var_os(PIN).is_some();
-        Self { plan: *plan, pinned, tile: (kernel.mr, kernel.nr), tuning, threads: set.threads }
+        Self { plan: *plan, pinned, tile: (kernel.mr, kernel.nr), tuning, threads: set.par.threads() }
     }
 }
 

@@ -184,12 +184,27 @@ impl<'a, T: Element> Gemm<'a, T> {
     where
         T: 'x,
     {
-        let (a, b) = (a.into(), b.into());
-        let place = Matrix::new(c.as_mut_ptr(), &c.layout());
-        let (backend, problem) = self.problem(&a, &b, &c.layout(), place)?;
+        let place = c.as_mut_ptr();
+        self.execute(&a.into(), &b.into(), &c.layout(), place)
+    }
+
+    /// [`Self::run`], for any operands. All on the way to a tile is inlined: to hand large structures from function to
+    /// function would take as long as a small product.
+    #[inline]
+    fn execute(&self, a: &Operand<'_, T>, b: &Operand<'_, T>, layout: &Layout, c: *mut T) -> Result<()> {
+        let backend = match (self.backend, self.plan) {
+            (Some(backend), _) => backend,
+            (None, Some(plan)) => plan.backend,
+            (None, None) => Backend::active()?,
+        };
+        match self.plan {
+            Some(plan) => plan.check(backend, [&a.layout, &b.layout, layout])?,
+            None => check_shapes(&a.layout, &b.layout, layout)?,
+        }
+        let problem = self.problem(backend, a, b, Matrix::new(c, layout))?;
         let kernel = T::kernel(backend);
         let route = match self.plan {
-            Some(plan) => plan.route_of(backend, [a.layout, b.layout, c.layout()], self.alpha == T::ZERO)?,
+            Some(plan) => plan.route_for(self.alpha == T::ZERO),
             None => driver::route(kernel, &problem, self.settings()),
         };
         // SAFETY: a backend that can be had is supported; the views vouch for their elements, `&mut` for C's being apart
@@ -230,17 +245,22 @@ impl<'a, T: Element> Gemm<'a, T> {
                 return Err(Error::Length { what, expected: count, found });
             }
         }
-        let call = |i: usize| self.problem(&a.get(i).into(), &b.get(i).into(), &c.layout(i), c.matrix(i));
+        let backend = self.chosen()?;
+        let call = |i: usize| {
+            let (a, b): (Operand<'_, T>, Operand<'_, T>) = (a.get(i).into(), b.get(i).into());
+            check_shapes(&a.layout, &b.layout, &c.layout(i))?;
+            self.problem(backend, &a, &b, c.matrix(i))
+        };
         let mut work = 0_usize;
         for i in 0..count {
-            let (_, x) = call(i)?;
+            let x = call(i)?;
             work = work.saturating_add(x.m.saturating_mul(x.k).saturating_mul(x.n));
         }
-        let kernel = T::kernel(self.chosen()?);
+        let kernel = T::kernel(backend);
         let run = |i: usize, par: &dyn Par| {
             // The same checks as before, of views that can't have changed.
-            let Ok((_, x)) = call(i) else { return };
-            let route = driver::route(kernel, &x, Settings { threads: par.threads(), ..self.settings() });
+            let Ok(x) = call(i) else { return };
+            let route = driver::route(kernel, &x, Settings { par, ..self.settings() });
             // SAFETY: as in `run`; a batch vouches for the elements of its matrices, and those of C for being apart.
             unsafe { driver::run(kernel, &x, &route, par, self.workspace) };
         };
@@ -324,19 +344,18 @@ impl<'a, T: Element> Gemm<'a, T> {
 
     #[inline]
     fn settings(&self) -> Settings<'_> {
-        Settings { tuning: self.tuning, blocking: self.blocking, threads: self.par.threads() }
+        Settings { tuning: self.tuning, blocking: self.blocking, par: self.par }
     }
 
-    /// Checks a call, and puts it together.
-    #[inline]
+    /// Puts a call of checked shapes together, and checks the rest.
+    #[inline(always)]
     fn problem(
         &self,
+        backend: &'static Backend,
         a: &Operand<'_, T>,
         b: &Operand<'_, T>,
-        layout: &Layout,
         c: Matrix<T>,
-    ) -> Result<(&'static Backend, Problem<T>)> {
-        check_shapes(&a.layout, &b.layout, layout)?;
+    ) -> Result<Problem<T>> {
         let (m, k, n) = (a.layout.rows, a.layout.cols, b.layout.cols);
         if !T::has(self.activation) {
             let asked = format!("{:?}", self.activation);
@@ -347,7 +366,6 @@ impl<'a, T: Element> Gemm<'a, T> {
             (Some(v), false) => Bias::Columns(vector("the bias of the columns", v, n)?),
             (Some(v), true) => Bias::Rows(vector("the bias of the rows", v, m)?),
         };
-        let backend = self.chosen()?;
         for (operand, side) in [(a, Side::A), (b, Side::B)] {
             if let Some(packed) = operand.packed {
                 packed.check(backend, side)?;
@@ -355,8 +373,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         }
         let plain = self.bias.is_none() && self.activation == Activation::Identity;
         let epilogue = if plain { None } else { Some(Epilogue { bias, activation: self.activation }) };
-        let (a, b) = (a.matrix(), b.matrix());
-        Ok((backend, Problem { m, k, n, a, b, c, alpha: self.alpha, beta: self.beta, epilogue }))
+        Ok(Problem { m, k, n, a: a.matrix(), b: b.matrix(), c, alpha: self.alpha, beta: self.beta, epilogue })
     }
 
     #[inline]
@@ -368,7 +385,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn check_shapes(a: &Layout, b: &Layout, c: &Layout) -> Result<()> {
     if b.rows != a.cols {
         return Err(Error::Shape { what: "B", expected: (a.cols, b.cols), found: (b.rows, b.cols) });
@@ -393,20 +410,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The route, for a call with these operands on this backend.
-    #[inline]
-    fn route_of(&self, backend: &'static Backend, layouts: [Layout; 3], no_products: bool) -> Result<Route> {
+    /// Checks that a call on this backend has the operands of the plan.
+    #[inline(always)]
+    fn check(&self, backend: &'static Backend, layouts: [&Layout; 3]) -> Result<()> {
         if !std::ptr::eq(backend, self.backend) {
-            let needed = format!("{backend:?}");
-            return Err(Error::Packed { packed: format!("{:?}", self.backend), needed });
+            return Err(Error::Packed { packed: format!("{:?}", self.backend), needed: format!("{backend:?}") });
         }
         for (i, what) in ["A", "B", "C"].into_iter().enumerate() {
-            if layouts[i] != self.layouts[i] {
-                return Err(Error::Plan { what, planned: self.layouts[i], found: layouts[i] });
+            if *layouts[i] != self.layouts[i] {
+                return Err(Error::Plan { what, planned: self.layouts[i], found: *layouts[i] });
             }
         }
-        let route = self.route;
-        Ok(if no_products { Route { transposed: false, method: Method::Scale, jobs: (1, 1) } } else { route })
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn route_for(&self, no_products: bool) -> Route {
+        let scale = Route { transposed: false, method: Method::Scale, jobs: (1, 1) };
+        if no_products { scale } else { self.route }
     }
 }
 
