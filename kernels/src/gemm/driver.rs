@@ -138,9 +138,11 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
     let mut jobs = (1, 1);
-    let threads = set.par.threads();
+    // How many threads pay, before it costs anything to ask how many there are.
+    let paid = m.saturating_mul(n).saturating_mul(x.k) / tuning.thread_work.max(1);
+    let threads = if paid < 2 { 1 } else { paid.min(set.par.threads()) };
     if threads > 1 {
-        jobs = grid(kernel, tuning, (m, x.k, n), threads);
+        jobs = grid(kernel, (m, n), threads, paid);
         (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
     }
     if let Some(blocking) = set.blocking {
@@ -164,19 +166,9 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     route(Method::Blocks { pack_a, pack_b, blocking }, jobs)
 }
 
-/// Parts along m and n: as many as pay for the hand-off; more than threads where they stay large, so that one core that
-/// is slow, or busy, does not hold up the others.
-fn grid<T: Float>(
-    kernel: &Kernel<T>,
-    tuning: &Tuning,
-    (m, k, n): (usize, usize, usize),
-    threads: usize,
-) -> (usize, usize) {
-    let paid = m.saturating_mul(n).saturating_mul(k) / tuning.thread_work.max(1);
-    let threads = threads.min(paid);
-    if threads < 2 {
-        return (1, 1);
-    }
+/// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
+/// not hold up the others. `paid` is the work, in units that pay for a thread.
+fn grid<T: Float>(kernel: &Kernel<T>, (m, n): (usize, usize), threads: usize, paid: usize) -> (usize, usize) {
     let parts = if paid / (4 * threads) >= 8 { 4 * threads } else { threads };
     // The grid whose largest part is smallest, counted in vectors; ties go to the squarer part, which reads less.
     let cost = |jm: usize, jn: usize| {
