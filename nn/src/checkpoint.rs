@@ -4,11 +4,13 @@
 //! | --- | --- | --- |
 //! | `layers.<l>.weight` | F32, inputs x outputs | weights of layer `l`, from 0 |
 //! | `layers.<l>.bias` | F32, outputs | its bias |
+//! | `layers.<l>.gamma`, `.beta` | F32, outputs | factors and terms of its normalisation, where there is one |
+//! | `layers.<l>.mean`, `.variance` | F32, outputs | running means of its batch normalisation, where there is one |
 //! | `optimiser.<i>` | F32, parameters | the state of the optimiser, in the order of the parameters |
-//! | `best` | F32, parameters | the parameters of the best epoch, for early stopping |
+//! | `best` | F32, parameters + running means | those of the best epoch, for early stopping |
 //! | `history` | F64, epochs x 10 | [`EpochEnd`] number by number; a 0 before -1, -1 where there was no validation |
 //!
-//! All but the first two belong to a training. The metadata has one entry, `nn`: JSON with the version of the format, the
+//! All but those of the layers belong to a training. The metadata has one entry, `nn`: JSON with the version of the format, the
 //! version of this crate, a checksum, the layers, the scaler and the names of the classes, and the
 //! recipe and progress of the training.
 //!
@@ -18,7 +20,7 @@ use crate::data::Scaler;
 use crate::dense::Dense;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
-use crate::mlp::{Mlp, check, count};
+use crate::mlp::{Mlp, check, count, running_count};
 use crate::monitor::Summary;
 use crate::recipe::Recipe;
 use crate::store::{Store, first_mut};
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::iter::zip;
 use std::path::Path;
 
 /// The version of what stands at the top of this file.
@@ -117,9 +120,19 @@ impl Tensor {
     }
 }
 
-/// The name of a layer's weights or bias: `parameters` has them in turn.
-fn name(i: usize) -> String {
-    format!("layers.{}.{}", i / 2, if i.is_multiple_of(2) { "weight" } else { "bias" })
+/// Names and shapes of the tensors of these layers: the parameters in their order, then the running means in theirs.
+fn tensors_of(layers: &[Dense]) -> Vec<(String, Vec<usize>)> {
+    let name = |l: usize, part: &str| format!("layers.{l}.{part}");
+    let parameters = layers.iter().enumerate().flat_map(|(l, layer)| {
+        let vectors = ["bias", "gamma", "beta"].into_iter().take(1 + layer.norm.learned());
+        let vectors = vectors.map(move |part| (name(l, part), vec![layer.outputs]));
+        [(name(l, "weight"), vec![layer.inputs, layer.outputs])].into_iter().chain(vectors)
+    });
+    let running = layers.iter().enumerate().flat_map(|(l, layer)| {
+        let vectors = ["mean", "variance"].into_iter().take(layer.norm.running());
+        vectors.map(move |part| (name(l, part), vec![layer.outputs]))
+    });
+    parameters.chain(running).collect()
 }
 
 pub(crate) fn checksum<'a>(json: &str, tensors: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> u32 {
@@ -138,13 +151,11 @@ fn to_json(header: &Header) -> String {
 
 pub(crate) fn save(file: &Path, model: &Mlp, trainer: Option<&Trainer<'_>>) -> Result<()> {
     let mut tensors = BTreeMap::new();
-    for (i, numbers) in model.parameters().enumerate() {
+    for ((name, shape), numbers) in zip(tensors_of(model.layers()), model.parameters().chain(model.running())) {
         if !numbers.iter().all(|x| x.is_finite()) {
-            return Err(error(file, name(i), "is not finite, and was not written"));
+            return Err(error(file, name, "is not finite, and was not written"));
         }
-        let Dense { inputs, outputs, .. } = model.layers()[i / 2];
-        let shape = [inputs, outputs];
-        tensors.insert(name(i), Tensor::new(&shape[i % 2..], numbers));
+        tensors.insert(name, Tensor::new(&shape, numbers));
     }
     if let Some(Trainer { state, best, history, .. }) = trainer {
         let count = model.parameter_count();
@@ -152,7 +163,7 @@ pub(crate) fn save(file: &Path, model: &Mlp, trainer: Option<&Trainer<'_>>) -> R
             tensors.insert(format!("optimiser.{i}"), Tensor::new(&[count], numbers));
         }
         if !best.is_empty() {
-            tensors.insert("best".into(), Tensor::new(&[count], best));
+            tensors.insert("best".into(), Tensor::new(&[best.len()], best));
         }
         let bytes = history.iter().flat_map(to_numbers).flat_map(f64::to_le_bytes).collect();
         tensors.insert("history".into(), Tensor { kind: Dtype::F64, shape: vec![history.len(), EPOCH], bytes });
@@ -235,22 +246,21 @@ pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
         return Err(error(file, "layers", "do not make a model"));
     };
     check(&header.layers).map_err(|problem| error(file, "layers", problem))?;
+    let tensors = tensors_of(&header.layers);
     // What the tensors hold was in the file, so a model no larger than they are can be made.
-    for (i, shape) in header.layers.iter().flat_map(|l| [vec![l.inputs, l.outputs], vec![l.outputs]]).enumerate() {
-        reader.expect(&name(i), Dtype::F32, &shape)?;
+    for (name, shape) in &tensors {
+        reader.expect(name, Dtype::F32, shape)?;
     }
-    let mut parameters = Store::zeros(count);
-    let mut rest = &mut *parameters;
-    for (l, layer) in header.layers.iter().enumerate() {
-        for (i, n) in [(2 * l, layer.weight_count()), (2 * l + 1, layer.outputs)] {
-            let numbers = first_mut(&mut rest, n);
-            reader.take(&name(i), numbers)?;
-            if !numbers.iter().all(|x| x.is_finite()) {
-                return Err(error(file, name(i), "is not finite"));
-            }
+    let mut model = Mlp::from_parts(header.layers, Store::zeros(count));
+    let [mut first, mut second] = model.trained();
+    for (name, shape) in tensors {
+        let rest = if first.is_empty() { &mut second } else { &mut first };
+        let numbers = first_mut(rest, shape.iter().product());
+        reader.take(&name, numbers)?;
+        if !numbers.iter().all(|x| x.is_finite()) {
+            return Err(error(file, name, "is not finite"));
         }
     }
-    let mut model = Mlp::from_parts(header.layers, parameters);
     if let Some(scaler) = header.scaler {
         model = model.with_scaler(scaler).map_err(|problem| error(file, "scaler", problem))?;
     }
@@ -276,7 +286,8 @@ fn training(reader: &mut Reader<'_>, model: &Mlp, header: TrainingHeader) -> Res
     for i in 0..recipe.optimiser.state() {
         state.push(reader.store(&format!("optimiser.{i}"), count)?);
     }
-    let best = if recipe.early_stopping.is_some() { reader.store("best", count)? } else { Store::zeros(0) };
+    let trained = count + running_count(model.layers());
+    let best = if recipe.early_stopping.is_some() { reader.store("best", trained)? } else { Store::zeros(0) };
     let history = reader.history()?;
     let state = Store::from(&*state.iter().flat_map(|part| part.iter().copied()).collect::<Vec<_>>());
     Ok(Training { recipe, progress, state, best, history })

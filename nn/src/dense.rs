@@ -2,12 +2,13 @@
 
 use crate::engine::{Engine, Shape};
 use crate::error::Result;
+use crate::norm::{self, Norm};
 use crate::rng::Rng;
 use kernels::{Activation, Saved};
 use serde::{Deserialize, Serialize};
 
-/// A dense layer: `y = f(x·w + b)`. Its parameters are one slice: the weights (inputs x outputs, row-major), then the
-/// bias.
+/// A dense layer: `y = f(norm(x·w + b))`. Its parameters are one slice: the weights (inputs x outputs, row-major), the
+/// bias, and `γ` and `β` of the normalisation where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dense {
     /// Columns of `x`.
@@ -19,6 +20,9 @@ pub struct Dense {
     pub activation: Activation,
     /// Share of the elements of `y` that are dropped in training, each time others; see [`Self::new`].
     pub dropout: f32,
+    /// What is done to the sums first.
+    #[serde(default)]
+    pub norm: Norm,
 }
 
 /// The activations as a file names them.
@@ -84,10 +88,10 @@ impl Initialiser {
 }
 
 impl Dense {
-    /// A layer without dropout. With it (Srivastava et al. 2014, in the inverted form), each element of `y` is 0 with
+    /// A layer without normalisation and dropout. With it (Srivastava et al. 2014, in the inverted form), each element of `y` is 0 with
     /// that probability in training, and otherwise divided by what is left of 1.
     pub fn new(inputs: usize, outputs: usize, activation: Activation) -> Self {
-        Self { inputs, outputs, activation, dropout: 0.0 }
+        Self { inputs, outputs, activation, dropout: 0.0, norm: Norm::None }
     }
 
     /// Number of weights, without the bias.
@@ -95,71 +99,121 @@ impl Dense {
         self.inputs * self.outputs
     }
 
-    /// Number of weights and biases.
+    /// Number of weights, biases, and what the normalisation learns.
     pub fn parameter_count(&self) -> usize {
-        self.weight_count() + self.outputs
+        self.weight_count() + (1 + self.norm.learned()) * self.outputs
+    }
+
+    /// Number of running means; see [`Norm::Batch`].
+    pub fn running_count(&self) -> usize {
+        self.norm.running() * self.outputs
+    }
+
+    /// Weights, bias, `γ` and `β`, the last two empty where there is no normalisation.
+    pub(crate) fn parts<'a>(&self, parameters: &'a [f32]) -> [&'a [f32]; 4] {
+        let (w, rest) = parameters.split_at(self.weight_count());
+        let (b, rest) = rest.split_at(self.outputs);
+        let (gamma, beta) = rest.split_at(rest.len() / 2);
+        [w, b, gamma, beta]
     }
 
     fn shape(&self, rows: usize) -> Shape {
         Shape { rows, inputs: self.inputs, outputs: self.outputs }
     }
 
-    /// Weights as the initialiser says, zero bias.
+    /// Weights as the initialiser says, zero bias; `γ` 1 and `β` 0.
     pub(crate) fn initialise(&self, how: Initialiser, rng: &mut Rng, parameters: &mut [f32]) {
-        let (w, b) = parameters.split_at_mut(self.weight_count());
+        let (w, rest) = parameters.split_at_mut(self.weight_count());
         how.fill(self.inputs, self.outputs, rng, w);
-        b.fill(0.0);
+        rest.fill(0.0);
+        rest.chunks_exact_mut(self.outputs).skip(1).take(1).for_each(|gamma| gamma.fill(1.0));
     }
 
-    /// How many columns of `z = x·w + b` are kept for the backward pass: none where `y` serves.
+    /// How many columns are kept for the backward pass beside `y`: `x̂` where there is a normalisation, and `z` where
+    /// there is one or the activation's gradient is computed from it.
     pub(crate) fn kept(&self) -> usize {
-        if self.activation.saved() == Saved::Input { self.outputs } else { 0 }
+        let z = self.norm != Norm::None || self.activation.saved() == Saved::Input;
+        self.outputs * (usize::from(self.norm != Norm::None) + usize::from(z))
     }
 
-    /// `y = f(z)`, where `z = x·w + b` is kept if there is room for it.
+    /// `y = f(z)`, where `z` is the sums `x·w + b`, normalised: by `running` means outside of training.
     pub(crate) fn forward(
         &self,
         engine: &dyn Engine,
         parameters: &[f32],
+        running: Option<&[f32]>,
         x: &[f32],
-        z: &mut [f32],
+        kept: Kept<'_>,
         y: &mut [f32],
     ) -> Result<()> {
-        let (w, b) = parameters.split_at(self.weight_count());
+        let [w, b, gamma, beta] = self.parts(parameters);
         let shape = self.shape(y.len() / self.outputs);
-        if self.kept() == 0 {
+        if kept.values.is_empty() {
             return engine.dense(shape, x, w, b, self.activation, y);
         }
-        engine.dense(shape, x, w, b, Activation::Identity, z)?;
+        let (h, z) = kept.values.split_at_mut(kept.values.len() - y.len());
+        if self.norm == Norm::None {
+            engine.dense(shape, x, w, b, Activation::Identity, z)?;
+        } else {
+            engine.dense(shape, x, w, b, Activation::Identity, h)?;
+            self.norm.forward(self.outputs, running, h, kept.saved);
+            z.copy_from_slice(h);
+            norm::scale_and_shift(gamma, beta, z);
+        }
         engine.activate(self.activation, z, y)
     }
 
     /// From the gradient at `y` to that at `z`, in place.
-    pub(crate) fn backward_activation(&self, engine: &dyn Engine, z: &[f32], y: &[f32], dy: &mut [f32]) -> Result<()> {
-        match self.activation {
-            Activation::Identity => Ok(()),
-            f => engine.activation_gradient(f, if f.saved() == Saved::Input { z } else { y }, dy),
+    pub(crate) fn backward_activation(
+        &self,
+        engine: &dyn Engine,
+        kept: &[f32],
+        y: &[f32],
+        dy: &mut [f32],
+    ) -> Result<()> {
+        match (self.activation, self.activation.saved()) {
+            (Activation::Identity, _) => Ok(()),
+            (f, Saved::Output) => engine.activation_gradient(f, y, dy),
+            (f, Saved::Input) => engine.activation_gradient(f, &kept[kept.len() - y.len()..], dy),
         }
     }
 
-    /// With `dz` the gradient at `z`:
-    /// `dw = xᵀ·dz`, `db = Σ rows of dz`, and, where the layer below wants it, `dx = dz·wᵀ`.
+    /// From the gradient at `z` to that at the sums `h`, in place.
+    pub(crate) fn backward_norm(&self, parameters: &[f32], kept: &Kept<'_>, dz: &mut [f32], gradient: &mut [f32]) {
+        if self.norm != Norm::None {
+            let [_, _, gamma, _] = self.parts(parameters);
+            let gradient = &mut gradient[self.weight_count() + self.outputs..];
+            self.norm.backward(gamma, &kept.values[..dz.len()], kept.saved, dz, gradient);
+        }
+    }
+
+    /// With `dh` the gradient at `h = x·w + b`:
+    /// `dw = xᵀ·dh`, `db = Σ rows of dh`, and, where the layer below wants it, `dx = dh·wᵀ`.
     pub(crate) fn backward(
         &self,
         engine: &dyn Engine,
         parameters: &[f32],
         x: &[f32],
-        dz: &[f32],
+        dh: &[f32],
         gradient: &mut [f32],
         dx: Option<&mut [f32]>,
     ) -> Result<()> {
-        let shape = self.shape(dz.len() / self.outputs);
-        let (dw, db) = gradient.split_at_mut(self.weight_count());
-        engine.weight_gradient(shape, x, dz, dw)?;
-        engine.bias_gradient(shape, dz, db)?;
+        let shape = self.shape(dh.len() / self.outputs);
+        let (dw, rest) = gradient.split_at_mut(self.weight_count());
+        engine.weight_gradient(shape, x, dh, dw)?;
+        engine.bias_gradient(shape, dh, &mut rest[..self.outputs])?;
         match dx {
-            Some(dx) => engine.input_gradient(shape, dz, &parameters[..self.weight_count()], dx),
+            Some(dx) => engine.input_gradient(shape, dh, &parameters[..self.weight_count()], dx),
             None => Ok(()),
         }
     }
+}
+
+/// What a layer keeps of its forward pass for the backward one.
+#[derive(Default)]
+pub(crate) struct Kept<'a> {
+    /// [`Dense::kept`] columns a sample: `x̂`, then `z`, each only where it is kept.
+    pub(crate) values: &'a mut [f32],
+    /// What [`Norm::saved`] says.
+    pub(crate) saved: &'a mut [f32],
 }

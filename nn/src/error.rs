@@ -167,8 +167,14 @@ pub enum Error {
         sizes: Vec<usize>,
     },
     /// The last layer changes its outputs, but losses take them as they are: as logits.
-    #[error("the last layer has an activation or dropout, but losses take logits")]
+    #[error("the last layer has an activation, a normalisation or dropout, but losses take logits")]
     LastLayer,
+    /// What is to hold the model has no place for this.
+    #[error("layer {layer} is normalised over its outputs, which can't be written into its weights")]
+    Normalised {
+        /// The layer, from 0.
+        layer: usize,
+    },
     /// A setting of the training is out of range.
     #[error("{name} is {value}, but must be {range}")]
     Setting {

@@ -1,9 +1,10 @@
 //! Every gradient against central differences of an `f64` model that shares no code with the engines.
 
-use crate::dense::{Dense, Initialiser};
+use crate::dense::{Dense, Initialiser, Kept};
 use crate::engine::{Engine, Kernels, LoopOrder, Naive};
 use crate::loss::{Loss, Penalty, Wanted};
 use crate::mlp::{Batch, Mlp};
+use crate::norm::Norm;
 use crate::rng::{Noise, Rng};
 use crate::{Dataset, Result};
 use kernels::{Activation, Backend, Serial, reference};
@@ -40,18 +41,32 @@ const ACTIVATIONS: [Activation; 12] = [
     Activation::HardSwish,
 ];
 
-/// The definition of a layer, in `f64`.
+/// The definition of a layer in training, in `f64`.
 fn dense(layer: &Dense, parameters: &[f64], x: &[f64]) -> Vec<f64> {
-    let (w, b) = parameters.split_at(layer.inputs * layer.outputs);
-    let mut y = Vec::new();
+    let n = layer.outputs;
+    let (w, rest) = parameters.split_at(layer.inputs * n);
+    let mut sums = Vec::new();
     for x in x.chunks_exact(layer.inputs) {
-        for j in 0..layer.outputs {
-            let z = b[j] + (0..layer.inputs).map(|p| x[p] * w[p * layer.outputs + j]).sum::<f64>();
-            y.push(reference::function(layer.activation.into(), z));
+        for j in 0..n {
+            sums.push(rest[j] + (0..layer.inputs).map(|p| x[p] * w[p * n + j]).sum::<f64>());
         }
     }
-    y
+    let rows = sums.len() / n;
+    let normalised = |i: usize, j: usize| {
+        let (group, epsilon): (Vec<f64>, f32) = match layer.norm {
+            Norm::None => return sums[i * n + j],
+            Norm::Batch { epsilon, .. } => ((0..rows).map(|i| sums[i * n + j]).collect(), epsilon),
+            Norm::Layer { epsilon } => (sums[i * n..][..n].to_vec(), epsilon),
+        };
+        let mean = group.iter().sum::<f64>() / group.len() as f64;
+        let variance = group.iter().map(|h| (h - mean).powi(2)).sum::<f64>() / group.len() as f64;
+        rest[n + j] * (sums[i * n + j] - mean) / (variance + f64::from(epsilon)).sqrt() + rest[2 * n + j]
+    };
+    let z = (0..rows).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| normalised(i, j));
+    z.map(|z| reference::function(layer.activation.into(), z)).collect()
 }
+
+const NORMS: [Norm; 3] = [Norm::None, Norm::BATCH, Norm::LAYER];
 
 /// The definition of the mean cross-entropy, in `f64`.
 fn cross_entropy(classes: usize, logits: &[f64], labels: &[u32]) -> f64 {
@@ -86,9 +101,9 @@ fn check(what: &str, gradient: &[f32], at: &[f64], f: impl Fn(&[f64]) -> f64) {
 #[test]
 fn dense_layers() -> Result<()> {
     for (name, engine) in engines() {
-        for activation in ACTIVATIONS {
+        for (activation, norm) in ACTIVATIONS.into_iter().flat_map(|f| NORMS.map(|norm| (f, norm))) {
             let mut rng = Rng::new(1, 0);
-            let layer = Dense::new(5, 19, activation);
+            let layer = Dense { norm, ..Dense::new(5, 19, activation) };
             let parameters = uniform(&mut rng, layer.parameter_count());
             let (x, c) = (uniform(&mut rng, 7 * 5), uniform(&mut rng, 7 * 19));
             // The "loss" is the sum of c times y, so that c is the gradient of y.
@@ -97,18 +112,21 @@ fn dense_layers() -> Result<()> {
             };
 
             let (mut y, mut dz) = (vec![f32::NAN; c.len()], c.clone());
-            let mut z = vec![f32::NAN; 7 * layer.kept()];
-            layer.forward(&*engine, &parameters, &x, &mut z, &mut y)?;
-            layer.backward_activation(&*engine, &z, &y, &mut dz)?;
+            let (mut values, mut saved) = (vec![f32::NAN; 7 * layer.kept()], vec![f32::NAN; norm.saved(7, 19)]);
+            let kept = Kept { values: &mut values, saved: &mut saved };
+            layer.forward(&*engine, &parameters, None, &x, kept, &mut y)?;
+            layer.backward_activation(&*engine, &values, &y, &mut dz)?;
             let (mut gradient, mut dx) = (vec![f32::NAN; parameters.len()], vec![f32::NAN; x.len()]);
+            let kept = Kept { values: &mut values, saved: &mut saved };
+            layer.backward_norm(&parameters, &kept, &mut dz, &mut gradient);
             layer.backward(&*engine, &parameters, &x, &dz, &mut gradient, Some(&mut dx))?;
 
             let (p, x) = (widen(&parameters), widen(&x));
             for (i, (y, e)) in y.iter().zip(dense(&layer, &p, &x)).enumerate() {
-                assert!((f64::from(*y) - e).abs() < 1e-6, "{name}, {activation:?}: y[{i}] is {y}, not {e}");
+                assert!((f64::from(*y) - e).abs() < 2e-6, "{name}, {layer:?}: y[{i}] is {y}, not {e}");
             }
-            check(&format!("{name}, {activation:?}: parameters"), &gradient, &p, |p| loss(p, &x));
-            check(&format!("{name}, {activation:?}: dx"), &dx, &x, |x| loss(&p, x));
+            check(&format!("{name}, {layer:?}: parameters"), &gradient, &p, |p| loss(p, &x));
+            check(&format!("{name}, {layer:?}: dx"), &dx, &x, |x| loss(&p, x));
         }
     }
     Ok(())
@@ -224,7 +242,7 @@ fn penalties() {
     }
 }
 
-/// Whole models of one, two and four layers, with every activation, with and without dropout: the gradient of the mean
+/// Whole models of one, two and four layers, with every activation, with and without dropout and normalisation: the gradient of the mean
 /// loss with respect to every parameter. The batch is smaller than the one before it, as the last of an epoch is.
 #[test]
 fn models() -> Result<()> {
@@ -232,23 +250,24 @@ fn models() -> Result<()> {
     let pixels = (0..11 * 6).map(|_| (rng.uniform() * 256.0) as u8).collect();
     let data = Dataset::new(pixels, vec![0, 1, 2, 3, 3, 2, 1, 0, 0, 1, 2], 2, 3)?;
     let shapes = [&[6, 4][..], &[6, 17, 4], &[6, 9, 33, 8, 4]];
-    let kinds = ACTIVATIONS.map(|f| (f, 0.0)).into_iter().chain([
-        (Activation::Relu, 0.4),
-        (Activation::Gelu, 0.4),
-        (Activation::Tanh, 0.4),
+    let kinds = ACTIVATIONS.map(|f| (f, 0.0, Norm::None)).into_iter().chain([
+        (Activation::Relu, 0.4, Norm::None),
+        (Activation::Gelu, 0.4, Norm::LAYER),
+        (Activation::Tanh, 0.4, Norm::BATCH),
+        (Activation::Softplus, 0.0, Norm::BATCH),
     ]);
-    for (activation, dropout) in kinds {
+    for (activation, dropout, norm) in kinds {
         for (name, engine) in engines() {
             for sizes in shapes {
                 let mut layers = Mlp::with(sizes, activation, Initialiser::HeNormal, 4)?.layers().to_vec();
                 let (_, hidden) = layers.split_last_mut().unwrap();
-                hidden.iter_mut().for_each(|layer| layer.dropout = dropout);
+                hidden.iter_mut().for_each(|layer| (layer.dropout, layer.norm) = (dropout, norm));
                 let mut model = Mlp::with_layers(layers, Initialiser::HeNormal, 4)?;
                 // Biases other than zero, so that they count.
                 for parameter in model.parameters_mut() {
                     *parameter += 0.2 * rng.uniform() - 0.1;
                 }
-                let what = format!("{name}, {sizes:?}, {activation:?}, dropout {dropout}");
+                let what = format!("{name}, {sizes:?}, {activation:?}, dropout {dropout}, {norm:?}");
                 let mut gradient = vec![f32::NAN; model.parameter_count()];
                 let mut batch = Batch::new(&model, 8);
                 for (number, samples) in (5..).zip([0..8, 8..11]) {

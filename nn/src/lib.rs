@@ -21,11 +21,12 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `data` | [`Dataset`], the readers of IDX ([`Mnist`]) and CSV ([`Table`]), cleaning, scaling, splitting |
+//! | `data` | [`Dataset`], the readers of IDX ([`Mnist`]), CSV ([`Table`]) and NPY, cleaning, scaling, splitting |
 //! | `rng` | every random number: which generator, which stream, which formula |
 //! | `store` | the aligned vector that parameters, gradients, moments and activations live in |
 //! | [`engine`] | who computes: [`Kernels`], or [`Naive`] loops to compare with |
 //! | `dense` | one layer, its backward pass right below its forward pass |
+//! | `norm` | batch and layer normalisation |
 //! | `mlp` | the model: layers in a row, one batch on its way through them, evaluation, prediction |
 //! | `loss` | the losses and penalties, each with its gradient right beside it |
 //! | [`metrics`] | accuracy, confusion, precision, recall, F1, areas under curves, calibration, errors of regressions |
@@ -55,6 +56,7 @@ mod loss;
 pub mod metrics;
 mod mlp;
 pub mod monitor;
+mod norm;
 pub mod onnx;
 mod optim;
 mod predictor;
@@ -75,6 +77,7 @@ pub use loss::{Loss, Penalty};
 pub use metrics::Metrics;
 pub use mlp::Mlp;
 pub use monitor::Monitor;
+pub use norm::Norm;
 pub use optim::{Adagrad, Adam, AdamW, Optimiser, RmsProp, Sgd};
 pub use predictor::{Predictor, Ranked, Samples};
 pub use quantize::Quantized;

@@ -1,12 +1,13 @@
 //! The model: dense layers in a row, and one batch on its way through them.
 
 use crate::data::{Dataset, Scaler};
-use crate::dense::{Dense, Initialiser};
+use crate::dense::{Dense, Initialiser, Kept};
 use crate::engine::Engine;
 use crate::error::{Error, Result, setting};
 use crate::loss::{Loss, Wanted};
 use crate::metrics::{Metrics, Tally, argmax};
 use crate::monitor::Summary;
+use crate::norm::Norm;
 use crate::rng::{self, Noise, Rng};
 use crate::store::{Store, first, first_mut, last, last_mut};
 use kernels::Activation;
@@ -20,8 +21,10 @@ const CHUNK: usize = 256;
 #[derive(Clone)]
 pub struct Mlp {
     layers: Vec<Dense>,
-    /// Layer by layer: weights, then bias.
+    /// Layer by layer: weights, bias, and what the normalisation learns.
     parameters: Store,
+    /// Layer by layer: the running means of batch normalisation, of μ and then of σ².
+    running: Store,
     /// What samples go through first.
     scaler: Option<Scaler>,
     /// The names of the classes; empty where nobody gave them.
@@ -80,10 +83,16 @@ impl Mlp {
         Ok(Self::from_parts(layers, parameters))
     }
 
-    /// A model from its parts, as a checkpoint has them: as many parameters as [`count`] says.
+    /// A model with as many parameters as [`count`] says, and running means that know of no batch.
     pub(crate) fn from_parts(layers: Vec<Dense>, parameters: Store) -> Self {
         debug_assert_eq!(count(&layers), Some(parameters.len()));
-        Self { layers, parameters, scaler: None, labels: Vec::new(), reference: None }
+        let mut running = Store::zeros(running_count(&layers));
+        let mut rest = &mut *running;
+        for layer in &layers {
+            let means = first_mut(&mut rest, layer.running_count());
+            means.chunks_exact_mut(layer.outputs).skip(1).for_each(|variance| variance.fill(1.0));
+        }
+        Self { layers, parameters, running, scaler: None, labels: Vec::new(), reference: None }
     }
 
     /// From now on, samples go through this first: the model takes raw features, and its file holds all that it needs.
@@ -161,18 +170,30 @@ impl Mlp {
         self.inputs() + self.layers.iter().map(|layer| layer.kept() + layer.outputs + dropped(layer)).sum::<usize>()
     }
 
-    /// Number of weights and biases.
+    /// Number of weights, biases, and what normalisations learn.
     pub fn parameter_count(&self) -> usize {
         self.parameters.len()
     }
 
-    /// The parameters layer by layer: weights (inputs x outputs, row-major), then bias.
+    /// The parameters layer by layer: weights (inputs x outputs, row-major), bias, and where there is a normalisation its
+    /// `γ` and `β`.
     pub fn parameters(&self) -> impl Iterator<Item = &[f32]> {
-        let mut rest = &*self.parameters;
-        self.layers.iter().flat_map(move |layer| {
-            let (w, b) = first(&mut rest, layer.parameter_count()).split_at(layer.weight_count());
-            [w, b]
+        self.parts()
+            .flat_map(|(layer, parameters, _)| layer.parts(parameters).into_iter().take(2 + layer.norm.learned()))
+    }
+
+    /// Each layer with its parameters and its running means.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&Dense, &[f32], &[f32])> {
+        let (mut parameters, mut running) = (&*self.parameters, &*self.running);
+        self.layers.iter().map(move |layer| {
+            let parameters = first(&mut parameters, layer.parameter_count());
+            (layer, parameters, first(&mut running, layer.running_count()))
         })
+    }
+
+    /// The running means of batch normalisation, layer by layer where there is one: of `μ`, then of `σ²`.
+    pub fn running(&self) -> impl Iterator<Item = &[f32]> {
+        self.parts().flat_map(|(layer, _, running)| running.chunks_exact(layer.outputs))
     }
 
     /// A table of the layers, as Keras draws it.
@@ -182,6 +203,10 @@ impl Mlp {
             let shape = format!("(n, {})", layer.outputs);
             let name = format!("dense {l}, {:?}", layer.activation);
             table += &format!("{name:<28}{shape:<16}{:>12}\n", layer.parameter_count());
+            if layer.norm != Norm::None {
+                let name = if layer.running_count() > 0 { "  batch normalisation" } else { "  layer normalisation" };
+                table += &format!("{name:<28}{shape:<16}{:>12}\n", "");
+            }
             if layer.dropout > 0.0 {
                 table += &format!("{:<28}{shape:<16}{:>12}\n", format!("dropout {}", layer.dropout), 0);
             }
@@ -274,9 +299,42 @@ impl Mlp {
         Ok(())
     }
 
+    /// A model without normalisation that puts out the same but for rounding: that over the batch goes into the weights,
+    /// `w γ / √(σ² + ε)`, and the biases, `(b - μ) γ / √(σ² + ε) + β`.
+    ///
+    /// # Errors
+    /// When a layer is normalised over its outputs, which depends on the sample.
+    pub fn folded(&self) -> Result<Self> {
+        let mut folded = self.clone();
+        folded.layers.iter_mut().for_each(|layer| layer.norm = Norm::None);
+        let mut parameters = Vec::new();
+        for (l, (layer, own, running)) in self.parts().enumerate() {
+            let [w, b, gamma, beta] = layer.parts(own);
+            let factors: Vec<f64> = match layer.norm {
+                Norm::None => vec![1.0; layer.outputs],
+                Norm::Layer { .. } => return Err(Error::Normalised { layer: l }),
+                Norm::Batch { epsilon, .. } => zip(gamma, &running[layer.outputs..])
+                    .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + f64::from(epsilon)).sqrt())
+                    .collect(),
+            };
+            let weights = w.chunks_exact(layer.outputs).flat_map(|w| zip(w, &factors));
+            parameters.extend(weights.map(|(&w, factor)| (f64::from(w) * factor) as f32));
+            let of = |x: &[f32], j: usize| f64::from(x.get(j).copied().unwrap_or(0.0));
+            let bias = factors.iter().enumerate().map(|(j, factor)| (of(b, j) - of(running, j)) * factor + of(beta, j));
+            parameters.extend(bias.map(|b| b as f32));
+        }
+        (folded.parameters, folded.running) = (Store::from(&*parameters), Store::zeros(0));
+        Ok(folded)
+    }
+
     /// For the optimiser.
     pub(crate) fn parameters_mut(&mut self) -> &mut [f32] {
         &mut self.parameters
+    }
+
+    /// All that training changes: the parameters and the running means.
+    pub(crate) fn trained(&mut self) -> [&mut [f32]; 2] {
+        [&mut self.parameters, &mut self.running]
     }
 }
 
@@ -285,10 +343,16 @@ impl Mlp {
 pub(crate) fn count(layers: &[Dense]) -> Option<usize> {
     let fit = layers.windows(2).all(|pair| pair[0].outputs == pair[1].inputs);
     let full = layers.iter().all(|layer| layer.inputs > 0 && layer.outputs > 0);
-    let count = layers
-        .iter()
-        .try_fold(0_usize, |sum, layer| sum.checked_add(layer.inputs.checked_add(1)?.checked_mul(layer.outputs)?));
+    let count = layers.iter().try_fold(0_usize, |sum, layer| {
+        let columns = layer.inputs.checked_add(1 + layer.norm.learned())?;
+        sum.checked_add(columns.checked_mul(layer.outputs)?)
+    });
     count.filter(|_| fit && full && !layers.is_empty())
+}
+
+/// How many running means they have.
+pub(crate) fn running_count(layers: &[Dense]) -> usize {
+    layers.iter().map(Dense::running_count).sum()
 }
 
 /// Whether the settings of the layers are in range.
@@ -298,7 +362,9 @@ pub(crate) fn check(layers: &[Dense]) -> Result<()> {
         if let Activation::LeakyRelu { alpha } | Activation::Elu { alpha } = layer.activation {
             setting("alpha", alpha, alpha.is_finite(), "finite")?;
         }
-        if l + 1 == layers.len() && (layer.activation != Activation::Identity || layer.dropout > 0.0) {
+        layer.norm.check()?;
+        let plain = Dense::new(layer.inputs, layer.outputs, Activation::Identity);
+        if l + 1 == layers.len() && *layer != plain {
             return Err(Error::LastLayer);
         }
     }
@@ -314,6 +380,8 @@ fn dropped(layer: &Dense) -> usize {
 pub(crate) struct Batch {
     /// Samples in it now.
     rows: usize,
+    /// The most that there is room for.
+    capacity: usize,
     /// What dropout depends on in the current pass; none where nothing is dropped.
     noise: Option<Noise>,
     /// Whether its targets are classes.
@@ -322,7 +390,9 @@ pub(crate) struct Batch {
     /// Targets that are no classes, rows x outputs.
     targets: Store,
     losses: Vec<f32>,
-    /// `x`, then for each layer what is kept of `z`, the output, and the output after dropout, each rows x columns and
+    /// What the normalisation of each layer keeps beside values of samples.
+    norms: Store,
+    /// `x`, then for each layer what it keeps, the output, and the output after dropout, each rows x columns and
     /// each only where there is such a thing. The last are the logits, which the loss turns into
     /// their gradient.
     values: Store,
@@ -334,11 +404,13 @@ impl Batch {
     pub(crate) fn new(model: &Mlp, capacity: usize) -> Self {
         Self {
             rows: 0,
+            capacity,
             noise: None,
             classes: true,
             labels: vec![0; capacity],
             targets: Store::zeros(capacity * model.outputs()),
             losses: vec![0.0; capacity],
+            norms: Store::zeros(model.layers.iter().map(|layer| layer.norm.saved(capacity, layer.outputs)).sum()),
             values: Store::zeros(capacity * model.width()),
             deltas: Store::zeros(capacity * model.layers[1..].iter().map(|layer| layer.inputs).sum::<usize>()),
         }
@@ -379,13 +451,18 @@ impl Batch {
 
     /// From `x` to the logits; in training, with dropout by this noise.
     pub(crate) fn forward(&mut self, model: &Mlp, engine: &dyn Engine, noise: Option<Noise>) -> Result<()> {
-        let (mut values, mut parameters) = (&mut *self.values, &*model.parameters);
+        let (mut values, mut norms) = (&mut *self.values, &mut *self.norms);
+        let (mut parameters, mut running) = (&*model.parameters, &*model.running);
         self.noise = noise;
         let mut x = first_mut(&mut values, self.rows * model.inputs());
         for (l, layer) in model.layers.iter().enumerate() {
-            let z = first_mut(&mut values, self.rows * layer.kept());
+            let kept = Kept {
+                values: first_mut(&mut values, self.rows * layer.kept()),
+                saved: first_mut(&mut norms, layer.norm.saved(self.capacity, layer.outputs)),
+            };
             let y = first_mut(&mut values, self.rows * layer.outputs);
-            layer.forward(engine, first(&mut parameters, layer.parameter_count()), x, z, y)?;
+            let running = Some(first(&mut running, layer.running_count())).filter(|_| noise.is_none());
+            layer.forward(engine, first(&mut parameters, layer.parameter_count()), running, x, kept, y)?;
             x = match noise {
                 Some(noise) if layer.dropout > 0.0 => {
                     let after = first_mut(&mut values, y.len());
@@ -402,13 +479,15 @@ impl Batch {
     /// From the gradient of the logits, which the loss left in their place, to that of the parameters.
     pub(crate) fn backward(&mut self, model: &Mlp, engine: &dyn Engine, mut gradient: &mut [f32]) -> Result<()> {
         let used = self.rows * self.used(model);
-        let mut values = &mut self.values[..used];
+        let (mut values, mut norms) = (&mut self.values[..used], &mut *self.norms);
         let (mut deltas, mut parameters) = (&mut *self.deltas, &*model.parameters);
         let mut dz = last_mut(&mut values, self.rows * model.classes());
+        let mut kept = Kept::default();
         for (l, layer) in model.layers.iter().enumerate().rev() {
             let x = last_mut(&mut values, self.rows * layer.inputs);
             let parameters = last(&mut parameters, layer.parameter_count());
             let gradient = last_mut(&mut gradient, layer.parameter_count());
+            layer.backward_norm(parameters, &kept, dz, gradient);
             // The first layer's input is data: nobody asks for its gradient.
             let Some(below) = model.layers[..l].last() else {
                 return layer.backward(engine, parameters, x, dz, gradient, None);
@@ -422,11 +501,23 @@ impl Batch {
                 }
                 _ => x,
             };
-            let z = last_mut(&mut values, self.rows * below.kept());
-            below.backward_activation(engine, z, y, dx)?;
+            kept = Kept {
+                values: last_mut(&mut values, self.rows * below.kept()),
+                saved: last_mut(&mut norms, below.norm.saved(self.capacity, below.outputs)),
+            };
+            below.backward_activation(engine, kept.values, y, dx)?;
             dz = dx;
         }
         Ok(())
+    }
+
+    /// Takes what batch normalisation saw of this batch into the running means of the model.
+    pub(crate) fn learn(&self, model: &mut Mlp) {
+        let (mut norms, mut running) = (&*self.norms, &mut *model.running);
+        for layer in &model.layers {
+            let saved = first(&mut norms, layer.norm.saved(self.capacity, layer.outputs));
+            layer.norm.learn(saved, first_mut(&mut running, layer.running_count()));
+        }
     }
 
     /// Columns of `values` in the current pass.

@@ -157,7 +157,7 @@ impl From<AdamW> for Optimiser {
 const FLUSH: f32 = f32::from_bits((127 - 100) << 23);
 
 /// 0 for what is too small to matter; a NaN stays one.
-fn flushed(x: f32) -> f32 {
+pub(crate) fn flushed(x: f32) -> f32 {
     if x.abs() < FLUSH { 0.0 } else { x }
 }
 

@@ -4,6 +4,7 @@ use crate::data::Scaler;
 use crate::error::{Error, Result, setting};
 use crate::metrics::argmax;
 use crate::mlp::Mlp;
+use crate::norm::{Norm, scale_and_shift};
 use crate::store::{Store, first_mut};
 use kernels::{Activation, Backend, Gemm, MatMut, MatRef};
 use std::cell::Cell;
@@ -103,6 +104,11 @@ struct Layer {
     outputs: usize,
     weights: Store,
     bias: Store,
+    norm: Norm,
+    /// Of the normalisation; empty where there is none.
+    gamma: Store,
+    beta: Store,
+    running: Store,
     activation: Activation,
 }
 
@@ -151,16 +157,12 @@ impl Predictor {
 
     /// [`Self::new`], for this row.
     pub fn on(backend: &'static Backend, model: &Mlp) -> Self {
-        let mut parameters = model.parameters().map(Store::from);
-        let mut next = || parameters.next().expect("every layer has weights and a bias");
-        let layer = |layer: &crate::Dense| Layer {
-            inputs: layer.inputs,
-            outputs: layer.outputs,
-            weights: next(),
-            bias: next(),
-            activation: layer.activation,
+        let layer = |(layer, parameters, running): (&crate::Dense, &[f32], &[f32])| {
+            let [weights, bias, gamma, beta] = layer.parts(parameters).map(Store::from);
+            let crate::Dense { inputs, outputs, activation, norm, .. } = *layer;
+            Layer { inputs, outputs, weights, bias, norm, gamma, beta, running: running.into(), activation }
         };
-        let layers: Vec<Layer> = model.layers().iter().map(layer).collect();
+        let layers: Vec<Layer> = model.parts().map(layer).collect();
         let width = layers[1..].iter().map(|layer| layer.inputs).max().unwrap_or(0);
         Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend }
     }
@@ -266,7 +268,12 @@ impl Predictor {
 
     /// Numbers that so many samples need on their way.
     fn room(&self, rows: usize) -> usize {
-        rows * (self.inputs() + 2 * self.width)
+        rows * (self.inputs() + 2 * self.width) + self.saved(rows)
+    }
+
+    /// Numbers that the normalisations of so many samples need.
+    fn saved(&self, rows: usize) -> usize {
+        self.layers.iter().map(|layer| layer.norm.saved(rows, layer.outputs)).max().unwrap_or(0)
     }
 
     /// Shows the input of every layer, part of the samples by part.
@@ -304,25 +311,33 @@ impl Predictor {
                 &*converted
             }
         };
+        let saved = first_mut(&mut room, self.saved(rows));
         let (mut here, mut there) = room.split_at_mut(rows * self.width);
         let (last, hidden) = self.layers.split_last().expect("a model has layers");
         for (l, layer) in hidden.iter().enumerate() {
             see(l, x);
             let y = &mut here[..rows * layer.outputs];
-            self.layer(layer, rows, x, y)?;
+            self.layer(layer, rows, x, y, saved)?;
             // The next layer reads this one's output while it writes into the other half.
             swap(&mut here, &mut there);
             x = &there[..rows * layer.outputs];
         }
         see(hidden.len(), x);
-        self.layer(last, rows, x, z)
+        self.layer(last, rows, x, z, saved)
     }
 
-    fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32]) -> Result<()> {
-        let &Layer { inputs, outputs, ref weights, ref bias, activation } = layer;
-        let gemm = Gemm::new().backend(self.backend).bias(bias).activation(activation);
+    fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32], saved: &mut [f32]) -> Result<()> {
+        let &Layer { inputs, outputs, ref weights, ref bias, norm, activation, .. } = layer;
+        let gemm = Gemm::new().backend(self.backend).bias(bias);
+        let gemm = if norm == Norm::None { gemm.activation(activation) } else { gemm };
         let (x, w) = (MatRef::new(x, rows, inputs)?, MatRef::new(weights, inputs, outputs)?);
-        Ok(gemm.run(x, w, MatMut::new(y, rows, outputs)?)?)
+        gemm.run(x, w, MatMut::new(&mut *y, rows, outputs)?)?;
+        if norm != Norm::None {
+            norm.forward(outputs, Some(&layer.running), y, &mut saved[..norm.saved(rows, outputs)]);
+            scale_and_shift(&layer.gamma, &layer.beta, y);
+            self.backend.activate(activation, y);
+        }
+        Ok(())
     }
 
     fn check_classes(&self) -> Result<()> {

@@ -22,12 +22,13 @@ pub fn prune(model: &Mlp, sparsity: f64, scope: Scope) -> Result<Mlp> {
     setting("sparsity", sparsity, (0.0..=1.0).contains(&sparsity), "in [0, 1]")?;
     let mut pruned = model.clone();
     let weights: Vec<usize> = model.layers().iter().map(|layer| layer.weight_count()).collect();
-    let biases: Vec<usize> = model.layers().iter().map(|layer| layer.outputs).collect();
+    let others: Vec<usize> =
+        model.layers().iter().map(|layer| layer.parameter_count() - layer.weight_count()).collect();
     let mut rest = pruned.parameters_mut();
     let mut parts: Vec<&mut [f32]> = Vec::new();
-    for (w, b) in weights.into_iter().zip(biases) {
+    for (w, other) in weights.into_iter().zip(others) {
         parts.push(first_mut(&mut rest, w));
-        first_mut(&mut rest, b);
+        first_mut(&mut rest, other);
     }
     let mut all: Vec<&mut f32> = Vec::new();
     for part in parts {
@@ -49,6 +50,6 @@ fn zero(mut weights: Vec<&mut f32>, sparsity: f64) {
 
 /// The share of weights that are 0.
 pub fn sparsity(model: &Mlp) -> f64 {
-    let weights = || model.parameters().step_by(2).flatten();
+    let weights = || model.parts().flat_map(|(layer, parameters, _)| &parameters[..layer.weight_count()]);
     weights().filter(|&&w| w == 0.0).count() as f64 / weights().count() as f64
 }

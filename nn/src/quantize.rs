@@ -113,6 +113,7 @@ impl Quantized {
         }
         sample.check_not_empty()?;
         sample.check_inputs(model.inputs())?;
+        let model = &model.folded()?;
         let mut seen = vec![Vec::new(); model.layers().len()];
         Predictor::new(model)?.trace(sample.samples(), |l, x| seen[l].extend_from_slice(x))?;
         let parameters: Vec<&[f32]> = model.parameters().collect();

@@ -5,6 +5,7 @@ use crate::loss::{Loss, Penalty};
 use crate::mlp::Mlp;
 use crate::optim::{Adam, Optimiser};
 use crate::schedule::Schedule;
+use crate::store::first_mut;
 use serde::{Deserialize, Serialize};
 use std::iter::zip;
 
@@ -79,13 +80,11 @@ impl Recipe {
         if self.penalties.is_empty() {
             return 0.0;
         }
-        let each = zip(model.layers(), self.penalties.iter().cycle());
-        let (mut rest, mut parameters, mut cost) = (gradient, model.parameters(), 0.0);
-        for (layer, penalty) in each {
-            let gradient = crate::store::first_mut(&mut rest, layer.parameter_count());
-            if let (Some(w), Some(_bias)) = (parameters.next(), parameters.next()) {
-                cost += penalty.apply(w, &mut gradient[..w.len()]);
-            }
+        let (mut rest, mut cost) = (gradient, 0.0);
+        for ((layer, parameters, _), penalty) in zip(model.parts(), self.penalties.iter().cycle()) {
+            let gradient = first_mut(&mut rest, parameters.len());
+            let [w, ..] = layer.parts(parameters);
+            cost += penalty.apply(w, &mut gradient[..w.len()]);
         }
         cost
     }

@@ -5,7 +5,7 @@ use crate::data::Dataset;
 use crate::engine::Engine;
 use crate::error::{Error, Result, setting};
 use crate::metrics::{Metrics, Tally};
-use crate::mlp::{Batch, Mlp};
+use crate::mlp::{Batch, Mlp, running_count};
 use crate::recipe::{EarlyStopping, Recipe};
 use crate::rng::{self, Noise, Rng};
 use crate::schedule::{Plateau, Watch};
@@ -105,7 +105,7 @@ pub struct Trainer<'e> {
     part: Store,
     /// Of the optimiser.
     pub(crate) state: Store,
-    /// The parameters of the best epoch; empty unless they are wanted.
+    /// Parameters and running means of the best epoch; empty unless they are wanted.
     pub(crate) best: Store,
     pub(crate) progress: Progress,
     pub(crate) history: Vec<EpochEnd>,
@@ -127,7 +127,7 @@ impl<'e> Trainer<'e> {
             gradient: Store::zeros(count),
             part: Store::zeros(if recipe.accumulate > 1 { count } else { 0 }),
             state: Store::zeros(count * recipe.optimiser.state()),
-            best: Store::zeros(if recipe.early_stopping.is_some() { count } else { 0 }),
+            best: Store::zeros(if recipe.early_stopping.is_some() { count + running_count(model.layers()) } else { 0 }),
             progress: Progress::default(),
             history: Vec::new(),
             checkpoint: None,
@@ -150,12 +150,10 @@ impl<'e> Trainer<'e> {
     #[must_use]
     pub fn keep_zeros(mut self) -> Self {
         let mut start = 0;
-        for (i, part) in self.model.parameters().enumerate() {
-            if i.is_multiple_of(2) {
-                let zeros = part.iter().enumerate().filter(|&(_, &w)| w == 0.0);
-                self.zeros.extend(zeros.map(|(j, _)| start + j));
-            }
-            start += part.len();
+        for (layer, parameters, _) in self.model.parts() {
+            let zeros = parameters[..layer.weight_count()].iter().enumerate().filter(|&(_, &w)| w == 0.0);
+            self.zeros.extend(zeros.map(|(j, _)| start + j));
+            start += parameters.len();
         }
         self
     }
@@ -235,7 +233,10 @@ impl<'e> Trainer<'e> {
             }
         }
         if self.progress.watch.best.is_some() && !self.best.is_empty() {
-            self.model.parameters_mut().copy_from_slice(&self.best);
+            let [parameters, running] = self.model.trained();
+            let (best, means) = self.best.split_at(parameters.len());
+            parameters.copy_from_slice(best);
+            running.copy_from_slice(means);
             if let Some(file) = &self.checkpoint {
                 self.save(file)?;
             }
@@ -248,7 +249,10 @@ impl<'e> Trainer<'e> {
         self.progress.plateau.see(&self.recipe.schedule, loss);
         let Some(EarlyStopping { patience, min_delta }) = self.recipe.early_stopping else { return false };
         if self.progress.watch.improves(loss, min_delta) {
-            self.best.copy_from_slice(self.model.parameters_mut());
+            let [parameters, running] = self.model.trained();
+            let (best, means) = self.best.split_at_mut(parameters.len());
+            best.copy_from_slice(parameters);
+            means.copy_from_slice(running);
         }
         self.progress.watch.since >= patience
     }
@@ -259,7 +263,8 @@ impl<'e> Trainer<'e> {
         (f64::from(self.recipe.optimiser.learning_rate()) * factor) as f32
     }
 
-    /// One step: forward, loss, backward, optimiser. Where the loss is not finite, the parameters stay as they are.
+    /// One step: forward, loss, backward, optimiser. Where the loss is not finite, the parameters stay as they are, and so
+    /// do the running means unless batches before it have gone into them.
     /// Allocates nothing.
     fn step(&mut self, batch: &mut Batch, data: &Dataset, samples: &[usize], rate: f32) -> Result<Tally> {
         let Self { model, recipe, engine, gradient, part, .. } = self;
@@ -271,12 +276,16 @@ impl<'e> Trainer<'e> {
             let number = self.progress.steps.wrapping_mul(recipe.accumulate as u64) + i as u64;
             batch.forward(model, *engine, Some(Noise { seed: recipe.seed, batch: number }))?;
             tally += batch.loss(model, *engine, loss, scale)?;
+            if !tally.loss.is_finite() {
+                return Ok(tally);
+            }
             if i == 0 {
                 batch.backward(model, *engine, gradient)?;
             } else {
                 batch.backward(model, *engine, part)?;
                 zip(gradient.iter_mut(), part.iter()).for_each(|(sum, g)| *sum += g);
             }
+            batch.learn(model);
         }
         tally.loss += recipe.penalise(model, gradient) * samples.len() as f64;
         if !tally.loss.is_finite() {

@@ -2,7 +2,7 @@
 
 use kernels::{Backend, Serial, Team};
 use nn::{
-    Activation, AdamW, BatchEnd, Clip, Dataset, Dense, Engine, Initialiser, Kernels, LoopOrder, Loss, Mlp, Naive,
+    Activation, AdamW, BatchEnd, Clip, Dataset, Dense, Engine, Initialiser, Kernels, LoopOrder, Loss, Mlp, Naive, Norm,
     Observer, Penalty, Predictor, Ranked, Recipe, Result, Schedule, Targets, Trainer,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -68,8 +68,9 @@ fn a_rich_step_allocates_nothing(engine: &dyn Engine) -> Result<()> {
         schedule: Schedule::Cosine { warmup: 5, steps: 40, floor: 0.0 },
         ..Recipe::default()
     };
-    let hidden = Dense { dropout: 0.5, ..Dense::new(20, 64, Activation::Silu) };
-    let layers = vec![hidden, Dense::new(64, 1, Activation::Identity)];
+    let hidden = Dense { dropout: 0.5, norm: Norm::BATCH, ..Dense::new(20, 64, Activation::Silu) };
+    let second = Dense { norm: Norm::LAYER, ..Dense::new(64, 16, Activation::Elu { alpha: 1.0 }) };
+    let layers = vec![hidden, second, Dense::new(16, 1, Activation::Identity)];
     let model = Mlp::with_layers(layers, Initialiser::HeNormal, 0)?;
     let mut trainer = Trainer::new(model, recipe, engine)?;
     let mut seen = AtEachStep(Vec::with_capacity(40));

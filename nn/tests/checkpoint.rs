@@ -3,7 +3,7 @@
 use flate2::Crc;
 use nn::{
     Activation, Adam, AdamW, BatchEnd, Clip, Dataset, Dense, EarlyStopping, EpochEnd, Error, Initialiser, Kernels, Mlp,
-    Observer, Penalty, Recipe, Result, RmsProp, Schedule, Sgd, Targets, Trainer,
+    Norm, Observer, Penalty, Recipe, Result, RmsProp, Schedule, Sgd, Targets, Trainer,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ fn points(count: usize, seed: f64) -> Dataset {
 }
 
 fn bits(model: &Mlp) -> Vec<u32> {
-    model.parameters().flatten().map(|p| p.to_bits()).collect()
+    model.parameters().chain(model.running()).flatten().map(|p| p.to_bits()).collect()
 }
 
 /// Without the time, which is another in each run.
@@ -75,9 +75,9 @@ fn resumed_is_unbroken() -> Result<()> {
     let engine = Kernels::active()?;
     let (data, validation) = (points(45, 0.0), points(20, 0.3));
     let dir = tempfile::tempdir().unwrap();
-    for recipe in recipes() {
+    for (recipe, norm) in recipes().into_iter().zip([Norm::None, Norm::BATCH, Norm::BATCH, Norm::LAYER]) {
         let file = dir.path().join("latest");
-        let hidden = Dense { dropout: 0.25, ..Dense::new(2, 6, Activation::Gelu) };
+        let hidden = Dense { dropout: 0.25, norm, ..Dense::new(2, 6, Activation::Gelu) };
         let layers = vec![hidden, Dense::new(6, 2, Activation::Identity)];
         let model = Mlp::with_layers(layers, Initialiser::HeNormal, 3)?;
         let mut whole = Trainer::new(model, recipe.clone(), &engine)?.checkpoints(&file);
@@ -188,7 +188,10 @@ fn files_are_safetensors() -> Result<()> {
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let header: Value = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["nn"]).unwrap();
     assert_eq!((&header["format"], &header["version"]), (&json!(1), &json!(env!("CARGO_PKG_VERSION"))));
-    assert_eq!(header["layers"][0], json!({ "inputs": 2, "outputs": 3, "activation": "Relu", "dropout": 0.0 }));
+    assert_eq!(
+        header["layers"][0],
+        json!({ "inputs": 2, "outputs": 3, "activation": "Relu", "dropout": 0.0, "norm": "None" })
+    );
     let training = &header["training"];
     assert_eq!((&training["recipe"]["seed"], &training["progress"]["epochs"]), (&json!(0), &json!(2)));
     let optimiser = json!({ "Adam": { "learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7 } });

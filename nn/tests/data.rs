@@ -1,7 +1,7 @@
 //! The data files in the repository, and files that are damaged in every way that can be told.
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use nn::{Dataset, Error, Kernels, Mlp, Mnist, Recipe, Result, Trainer};
+use nn::{Dataset, Error, Kernels, Mlp, Mnist, Recipe, Result, Targets, Trainer};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -260,4 +260,65 @@ proptest! {
             prop_assert_eq!(data.len(), labels.len() - 8);
         }
     }
+}
+
+/// An NPY file: NumPy writes version 1 and pads the header to a multiple of 64, which readers need not mind.
+fn npy(kind: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
+}
+
+#[test]
+fn arrays_of_numpy_are_read() -> Result<()> {
+    let load = |x: &[u8], y: &[u8]| {
+        let files = Files::new(x, y);
+        Dataset::from_npy(files.images(), files.labels()).map_err(|error| files.message(&error))
+    };
+    let classes = npy("<i8", "(2,)", &[7i64, 1].map(i64::to_le_bytes).concat());
+    let images = load(&npy("|u1", "(2, 2, 3)", &[9; 12]), &classes).unwrap();
+    assert_eq!((images.len(), images.height(), images.width(), images.classes()), (2, 2, 3, 8));
+    assert_eq!((images.image(1), images.labels()), (&[9; 6][..], &[7, 1][..]));
+    assert_eq!(load(&npy("|u1", "(2, 6)", &[9; 12]), &classes).unwrap().image(0), [9; 6]);
+    let numbers = npy("<f8", "(2, 2)", &[0.5, -1.0, f64::NAN, 3.0].map(f64::to_le_bytes).concat());
+    let data = load(&numbers, &npy("<f4", "(2,)", &[1.5f32, 2.5].map(f32::to_le_bytes).concat())).unwrap();
+    let Targets::Values { values, width: 1 } = data.targets() else { panic!("{data:?}") };
+    assert!(values == &[1.5, 2.5] && data.numbers().unwrap()[2].is_nan() && data.numbers().unwrap()[3] == 3.0);
+    assert_eq!(load(&npy("<i2", "(2,)", &[1, 0, 255, 255]), &classes).unwrap().numbers(), Some(&[1.0, -1.0][..]));
+
+    let negative = npy("|i1", "(2,)", &[0, 255]);
+    for (x, y, expected) in [
+        (&b"GIF89a"[..], &classes, "images: features does not begin as an NPY file"),
+        (&numbers[..40], &classes, "images: features ends in its header"),
+        (&numbers[..100], &classes, "images: features has 30 bytes for dimensions [2, 2] of 8 bytes"),
+        (
+            &npy(">f4", "(2, 1)", &[0; 8]),
+            &classes,
+            "images: features has type \">f4\", but must hold little-endian numbers",
+        ),
+        (&npy("<f4", "(4611686018427387904, 4)", &[]), &classes, "images: features has 0 bytes for dimensions"),
+        (&npy("<f4", "(3, 1)", &[0; 12]), &classes, "labels: targets has dimensions [2], but the features have [3, 1]"),
+        (
+            &npy("|u1", "(2, 1, 1, 1)", &[0; 2]),
+            &classes,
+            "images: features has dimensions [2, 1, 1, 1]: images of bytes",
+        ),
+        (&numbers, &negative, "labels: targets holds -1, which is no class"),
+    ] {
+        let message = load(x, y).expect_err(expected);
+        assert!(message.starts_with(expected), "{message}\n  where expected:\n{expected}");
+    }
+
+    // A zip file, as NumPy writes it.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mnist.npz");
+    let mut zip = zip::ZipWriter::new(File::create(&file).unwrap());
+    for (name, bytes) in [("x_train.npy", npy("|u1", "(2, 2, 3)", &[9; 12])), ("y_train.npy", classes)] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    assert_eq!(Dataset::from_npz(&file, "x_train", "y_train")?.image(0), [9; 6]);
+    let missing = Dataset::from_npz(&file, "x_train", "y_test").unwrap_err().to_string();
+    assert!(missing.contains("mnist.npz: y_test "), "{missing}");
+    Ok(())
 }

@@ -2,7 +2,8 @@
 
 use kernels::{Backend, Serial};
 use nn::{
-    Activation, Dataset, Dense, Initialiser, Kernels, Mlp, Predictor, Ranked, Result, Scaler, Scaling, Targets, metrics,
+    Activation, Dataset, Dense, Initialiser, Kernels, Mlp, Norm, Predictor, Ranked, Result, Scaler, Scaling, Targets,
+    metrics,
 };
 use proptest::prelude::*;
 
@@ -24,7 +25,7 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Deep, wide, narrow, with every kind of activation, with a scaler and without.
+/// Deep, wide, narrow, with every kind of activation and normalisation, with a scaler and without.
 fn models() -> Vec<Mlp> {
     let f = [
         Activation::Relu,
@@ -41,7 +42,9 @@ fn models() -> Vec<Mlp> {
         Activation::Identity,
     ];
     let sizes = [9, 5, 31, 17, 2, 64, 3, 300, 8, 12, 7, 5, 4];
-    let hidden = f.iter().zip(sizes.windows(2)).map(|(&f, pair)| Dense::new(pair[0], pair[1], f));
+    let norms = [Norm::None, Norm::BATCH, Norm::LAYER].into_iter().cycle();
+    let hidden = f.iter().zip(sizes.windows(2)).zip(norms);
+    let hidden = hidden.map(|((&f, pair), norm)| Dense { norm, ..Dense::new(pair[0], pair[1], f) });
     let layers = hidden.chain([Dense::new(4, 6, Activation::Identity)]).collect();
     let deep = Mlp::with_layers(layers, Initialiser::HeNormal, 1).unwrap();
     let scaler = Scaler::fit(&data(&numbers(90, 5), 9), Scaling::Standard).unwrap();

@@ -2,8 +2,8 @@
 
 use kernels::{Backend, Serial, Team};
 use nn::{
-    Activation, Adam, AdamW, Clip, Dataset, Dense, Engine, Initialiser, Kernels, Loss, Metrics, Mlp, Penalty, Recipe,
-    Result, RmsProp, Schedule, Sgd, Targets, Trainer,
+    Activation, Adam, AdamW, Clip, Dataset, Dense, Engine, Initialiser, Kernels, Loss, Metrics, Mlp, Norm, Penalty,
+    Recipe, Result, RmsProp, Schedule, Sgd, Targets, Trainer,
 };
 
 /// Points of the plane, evenly spread.
@@ -24,7 +24,7 @@ fn quadrants(count: usize) -> Dataset {
 }
 
 fn bits(model: &Mlp) -> Vec<u32> {
-    model.parameters().flatten().map(|p| p.to_bits()).collect()
+    model.parameters().chain(model.running()).flatten().map(|p| p.to_bits()).collect()
 }
 
 fn train(engine: &dyn Engine, sizes: &[usize], data: &Dataset, recipe: Recipe) -> Result<Mlp> {
@@ -141,14 +141,15 @@ fn schedules_set_the_learning_rate() -> Result<()> {
 #[test]
 fn same_recipe_same_bits() -> Result<()> {
     let ce = Loss::CrossEntropy { smoothing: 0.1, class_weights: vec![1.0, 2.0] };
-    for (loss, optimiser, data, activation, initialiser) in [
-        (ce, AdamW::default().into(), quadrants(300), Activation::Gelu, Initialiser::HeNormal),
+    for (loss, optimiser, data, activation, initialiser, norm) in [
+        (ce, AdamW::default().into(), quadrants(300), Activation::Gelu, Initialiser::HeNormal, Norm::BATCH),
         (
             Loss::BinaryCrossEntropy,
             RmsProp::default().into(),
             quadrants(300),
             Activation::Tanh,
             Initialiser::LeCunNormal,
+            Norm::LAYER,
         ),
         (
             Loss::Huber { delta: 0.1 },
@@ -156,6 +157,7 @@ fn same_recipe_same_bits() -> Result<()> {
             surface(300),
             Activation::Elu { alpha: 1.0 },
             Initialiser::GlorotNormal,
+            Norm::None,
         ),
     ] {
         let recipe = Recipe {
@@ -168,7 +170,7 @@ fn same_recipe_same_bits() -> Result<()> {
             schedule: Schedule::OneCycle { steps: 10, rise: 0.3, start: 0.04, end: 0.0 },
             ..Recipe::default()
         };
-        let hidden = Dense { dropout: 0.3, ..Dense::new(2, 200, activation) };
+        let hidden = Dense { dropout: 0.3, norm, ..Dense::new(2, 200, activation) };
         let model = Mlp::with_layers(vec![hidden, Dense::new(200, 2, Activation::Identity)], initialiser, 1)?;
         let train = |engine: &dyn Engine, recipe: Recipe| -> Result<Vec<u32>> {
             let mut trainer = Trainer::new(model.clone(), recipe, engine)?;
@@ -219,8 +221,11 @@ fn layers_that_make_no_model_are_errors() {
     let (identity, relu) = (Activation::Identity, Activation::Relu);
     let dropout = |dropout| Dense { dropout, ..Dense::new(2, 2, identity) };
     for (layers, expected) in [
-        (vec![Dense::new(2, 2, relu)], "the last layer has an activation or dropout, but losses take logits"),
-        (vec![dropout(0.5)], "the last layer has an activation or dropout, but losses take logits"),
+        (
+            vec![Dense::new(2, 2, relu)],
+            "the last layer has an activation, a normalisation or dropout, but losses take logits",
+        ),
+        (vec![dropout(0.5)], "the last layer has an activation, a normalisation or dropout, but losses take logits"),
         (vec![dropout(1.0), Dense::new(2, 2, identity)], "dropout is 1, but must be in [0, 1)"),
         (
             vec![Dense::new(2, 3, relu), Dense::new(2, 2, identity)],
@@ -262,14 +267,15 @@ fn dropout_is_for_training_alone() -> Result<()> {
 
 #[test]
 fn summaries_are_tables() -> Result<()> {
-    let hidden = Dense { dropout: 0.2, ..Dense::new(784, 128, Activation::Relu) };
+    let hidden = Dense { dropout: 0.2, norm: Norm::BATCH, ..Dense::new(784, 128, Activation::Relu) };
     let model = Mlp::with_layers(vec![hidden, Dense::new(128, 10, Activation::Identity)], Initialiser::default(), 0)?;
     let expected = "\
 Layer                       Output            Parameters
-dense 0, Relu               (n, 128)              100480
+dense 0, Relu               (n, 128)              100736
+  batch normalisation       (n, 128)                    
 dropout 0.2                 (n, 128)                   0
 dense 1, Identity           (n, 10)                 1290
-Total                                             101770
+Total                                             102026
 ";
     assert_eq!(model.summary(), expected);
     Ok(())
@@ -312,5 +318,55 @@ fn targets_that_do_not_fit_are_errors() -> Result<()> {
     ] {
         assert!(matches!(Dataset::from_numbers(vec![0.0; numbers], width, targets), Err(nn::Error::Rows { .. })));
     }
+    Ok(())
+}
+
+/// Two samples of two features go through a layer whose sums are 0 and 2, and 1 and 5: mean 1 and 3, variance 1 and 4.
+#[test]
+fn running_means_by_hand() -> Result<()> {
+    let engine = Kernels::active()?;
+    let norm = Norm::Batch { momentum: 0.75, epsilon: 1.0 };
+    let layers = vec![Dense { norm, ..Dense::new(1, 2, Activation::Identity) }, Dense::new(2, 1, Activation::Identity)];
+    let model = Mlp::with_layers(layers, Initialiser::Constant(1.0), 0)?;
+    let data = Dataset::from_numbers(vec![1.0, 3.0], 1, Targets::Values { values: vec![0.0; 2], width: 1 })?;
+    // Before any step, running means are 0 and 1, so x / √2 twice is what comes in: twice x / √2.
+    let before = model.run(&engine, &data)?;
+    assert!((before[0] - 2f32.sqrt()).abs() < 1e-6 && (before[1] - 3.0 * 2f32.sqrt()).abs() < 1e-6, "{before:?}");
+    let optimiser = Sgd { learning_rate: 0.0, ..Sgd::default() }.into();
+    let recipe = Recipe { epochs: 1, loss: Loss::MeanSquared, optimiser, ..Recipe::default() };
+    let mut trainer = Trainer::new(model, recipe, &engine)?;
+    // In the batch, x̂ is -1 / √2 and 1 / √2, and the output their sum: ∓√2, squared 2.
+    assert!((trainer.fit(&data, &mut ())?[0].metrics.loss - 2.0).abs() < 1e-6);
+    // Mean 2 and variance 1 of the batch enter by a quarter: .5 and 1.
+    let running: Vec<&[f32]> = trainer.model().running().collect();
+    assert_eq!(running, [[0.5, 0.5], [1.0, 1.0]]);
+    let after = trainer.model().run(&engine, &data)?;
+    assert!((after[0] - 0.5 * 2f32.sqrt()).abs() < 1e-6, "{after:?}");
+    Ok(())
+}
+
+/// What normalisation over the batch has learned fits into weights and biases.
+#[test]
+fn folded_models_put_out_the_same() -> Result<()> {
+    let engine = Kernels::active()?;
+    let with = |norm| {
+        let hidden = Dense { norm, ..Dense::new(2, 16, Activation::Tanh) };
+        let model = Mlp::with_layers(vec![hidden, Dense::new(16, 2, Activation::Identity)], Initialiser::default(), 1)?;
+        let mut trainer = Trainer::new(model, Recipe::default(), &engine)?;
+        trainer.fit(&quadrants(320), &mut ())?;
+        Ok::<_, nn::Error>(trainer.into_model())
+    };
+    let model = with(Norm::BATCH)?;
+    assert!(model.running().flatten().all(|&x| x != 0.0 && x != 1.0));
+    let folded = model.folded()?;
+    assert_eq!((folded.running().count(), folded.parameters().count()), (0, 4));
+    for (a, b) in model.run(&engine, &quadrants(100))?.iter().zip(folded.run(&engine, &quadrants(100))?) {
+        assert!((a - b).abs() < 1e-5, "{a} and {b}");
+    }
+    let error = with(Norm::LAYER)?.folded().err().map(|error| error.to_string());
+    assert_eq!(
+        error.as_deref(),
+        Some("layer 0 is normalised over its outputs, which can't be written into its weights")
+    );
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod clean;
 mod csv;
 mod idx;
+pub(crate) mod npy;
 mod split;
 
 pub use clean::{Cleaner, Missing, Repairs, Scaler, Scaling};

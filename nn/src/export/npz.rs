@@ -1,6 +1,7 @@
 //! NPZ: a zip file of arrays, each in the format NPY of NumPy (`numpy/lib/_format_impl.py`).
 
 use crate::checkpoint::error;
+use crate::data::npy::{MAGIC, parse};
 use crate::error::Result;
 use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
@@ -9,8 +10,6 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Larger arrays are refused: a small file can unpack to anything.
 const LIMIT: u64 = 1 << 30;
-/// What an NPY file begins with.
-const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
 /// Numbers with a name and dimensions, row-major.
 pub(super) struct Array {
@@ -80,29 +79,4 @@ pub(super) fn from_bytes(bytes: &[u8], file: &Path, text: &str) -> Result<(Vec<A
         }
     }
     Ok((arrays, found))
-}
-
-/// Type, dimensions and data of an NPY file.
-fn parse(bytes: &[u8]) -> std::result::Result<(&str, Vec<usize>, &[u8]), String> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or("does not begin as an NPY file")?;
-    let (length, rest) = match rest {
-        [1, _, a, b, rest @ ..] => (u16::from_le_bytes([*a, *b]).into(), rest),
-        [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
-        _ => return Err("has an unknown version of NPY".into()),
-    };
-    let (dict, data) = rest.split_at_checked(length).ok_or("ends in its header")?;
-    let dict = std::str::from_utf8(dict).map_err(|_| "has a header that is no text")?;
-    let field = |name: &str| {
-        let at = dict.find(&format!("'{name}':")).ok_or(format!("has no {name:?} in its header"))?;
-        Ok::<_, String>(dict[at + name.len() + 3..].trim_start())
-    };
-    if !field("fortran_order")?.starts_with("False") {
-        return Err("is in the order of Fortran, which is not read".into());
-    }
-    let kind = field("descr")?.strip_prefix('\'').and_then(|kind| kind.split_once('\''));
-    let shape = field("shape")?.strip_prefix('(').and_then(|shape| shape.split_once(')'));
-    let ((kind, _), (shape, _)) = kind.zip(shape).ok_or("has a header that is not understood")?;
-    let dims = shape.split(',').map(str::trim).filter(|dim| !dim.is_empty());
-    let dims: std::result::Result<Vec<usize>, _> = dims.map(str::parse).collect();
-    Ok((kind, dims.map_err(|problem| format!("has dimensions ({shape}): {problem}"))?, data))
 }

@@ -46,6 +46,7 @@ fn numbers(source: &mut String, x: &[f32]) {
 /// # Errors
 /// When a parameter is not finite, or an activation is not among those that can be written.
 pub fn rust_source(model: &Mlp, file: &Path) -> Result<String> {
+    let model = &model.folded()?;
     let (inputs, outputs) = (model.inputs(), model.outputs());
     let sizes: Vec<String> =
         [inputs].into_iter().chain(model.layers().iter().map(|layer| layer.outputs)).map(|n| n.to_string()).collect();

@@ -75,6 +75,7 @@ fn arrays(file: &Path, model: &Mlp, layout: Layout) -> Result<Vec<Array>> {
 /// When the file can't be written, or a parameter is not finite.
 pub fn save_safetensors(file: impl AsRef<Path>, model: &Mlp, layout: Layout) -> Result<()> {
     let file = file.as_ref();
+    let model = &model.folded()?;
     let arrays = arrays(file, model, layout)?;
     let bytes = arrays.iter().map(|array| array.numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
     let bytes: Vec<Vec<u8>> = bytes.collect();
@@ -125,6 +126,7 @@ pub fn safetensors_from_bytes(bytes: &[u8], file: &Path, layout: Layout, hidden:
 /// When the file can't be written, or a parameter is not finite.
 pub fn save_npz(file: impl AsRef<Path>, model: &Mlp) -> Result<()> {
     let file = file.as_ref();
+    let model = &model.folded()?;
     let arrays = arrays(file, model, Layout::InputsOutputs)?;
     let written = npz::to_bytes(&arrays, (ENTRY, about(model).as_bytes())).and_then(|bytes| write_whole(file, &bytes));
     written.map_err(|source| Error::Write { file: file.into(), source })

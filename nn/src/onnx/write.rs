@@ -119,6 +119,7 @@ pub fn to_bytes(model: &Mlp, input: Input, output: Output, file: &Path) -> Resul
         let constant = chain.constant("scaler.base", &[], &[base]);
         chain.push("Add", "scaler.add", vec![constant], vec![]);
     }
+    let model = &model.folded()?;
     let parameters: Vec<&[f32]> = model.parameters().collect();
     for (l, (layer, numbers)) in zip(model.layers(), parameters.chunks_exact(2)).enumerate() {
         let mut constants = Vec::new();
