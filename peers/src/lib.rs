@@ -1,12 +1,14 @@
-//! Other libraries' matrix products behind one trait, so that whoever compares needs neither their interfaces nor
+//! Other libraries' matrix products, and functions of slices, behind one interface, so that whoever compares needs neither their interfaces nor
 //! `unsafe`.
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `functions` | functions of slices: VML, SLEEF, crates, plain loops |
 //! | `blas` | any shared library with the C interface of BLAS, loaded at run time |
 //! | `rust` | crates, compiled in with the feature `rust-peers` |
 
 mod blas;
+pub mod functions;
 #[cfg(feature = "rust-peers")]
 mod rust;
 
