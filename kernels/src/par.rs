@@ -18,6 +18,23 @@ pub trait Par: Sync {
     fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync));
 }
 
+/// Runs `job(i)` exactly once for each `i` below `jobs` on `par`, which is the caller's code and may be wrong: jobs write
+/// through pointers, so memory safety must not depend on the numbers that it passes.
+pub(crate) fn run_once(par: &dyn Par, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let i = next.fetch_add(1, Ordering::Relaxed);
+        if i < jobs {
+            job(i);
+        }
+        i < jobs
+    };
+    par.run(jobs, &|_| {
+        take();
+    });
+    while take() {}
+}
+
 /// The calling thread alone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Serial;
@@ -244,6 +261,27 @@ impl Drop for Team {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_job_runs_once_whatever_the_executor_does() {
+        /// Calls each job as many times as it says, and all of them with the same number.
+        struct Wrong(usize);
+        impl Par for Wrong {
+            fn threads(&self) -> usize {
+                2
+            }
+            fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+                (0..jobs * self.0).for_each(|_| job(0));
+            }
+        }
+        for times in [0, 1, 3] {
+            let counts: Vec<_> = (0..5).map(|_| AtomicUsize::new(0)).collect();
+            run_once(&Wrong(times), 5, &|i| {
+                counts[i].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{times} times");
+        }
+    }
 
     #[test]
     fn every_job_runs_once() {

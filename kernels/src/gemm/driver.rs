@@ -9,7 +9,7 @@ use super::tuning::{Blocking, Tuning};
 use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
-use crate::par::Par;
+use crate::par::{Par, run_once};
 use crate::view::Layout;
 
 /// A matrix without its lifetime: base, row stride, column stride.
@@ -218,7 +218,7 @@ pub(crate) unsafe fn run<T: Float>(
             unsafe { serial(kernel, &x.part(rows, cols), route.method, space) }
         }
     };
-    par.run(jm * jn, &part);
+    run_once(par, jm * jn, &part);
 }
 
 /// The start and length of part `i` of `parts` of `total`, cut at multiples of `unit`.

@@ -23,7 +23,7 @@ pub use workspace::Workspace;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::math::Activation;
-use crate::par::{Par, Serial};
+use crate::par::{Par, Serial, run_once};
 use crate::view::{Layout, MatMut, MatRef};
 use driver::{Matrix, Method, Problem, Route, Settings};
 use finish::{Bias, Epilogue};
@@ -268,7 +268,8 @@ impl<'a, T: Element> Gemm<'a, T> {
         let tuning = self.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
         if threads > 1 && count >= threads && work / tuning.thread_work.max(1) >= 2 {
             let jobs = count.min(4 * threads);
-            self.par.run(jobs, &|job| (job * count / jobs..(job + 1) * count / jobs).for_each(|i| run(i, &Serial)));
+            let some = |job: usize| (job * count / jobs..(job + 1) * count / jobs).for_each(|i| run(i, &Serial));
+            run_once(self.par, jobs, &some);
         } else {
             (0..count).for_each(|i| run(i, self.par));
         }
