@@ -1,6 +1,7 @@
 //! The speed limits of one core, measured: how many floating-point operations it does per second when it waits for
 //! nothing, how many bytes it reads per second from each cache and from memory, and what both together allow.
 
+use crate::case::Operation;
 use crate::machine;
 use crate::measure::{Cache, Timed};
 use crate::record::CaseRecord;
@@ -89,21 +90,25 @@ impl Roofline {
         self.levels.iter().find(fits).or(self.levels.last())
     }
 
-    /// The most FLOP per second for a call of so many operations that moves so many bytes: that of the arithmetic, or
-    /// what the level that holds the data can feed.
-    pub fn limit(&self, operations: f64, bytes: f64, cache: Cache) -> f64 {
+    /// The most operations per second for a call of so many that moves so many bytes: what the level that holds the data
+    /// can feed, and for floating-point operations no more than the arithmetic does.
+    pub fn limit(&self, operation: Operation, operations: f64, bytes: f64, cache: Cache) -> f64 {
         let fed = self.level(bytes, cache).map_or(f64::INFINITY, |level| operations / bytes * level.bandwidth);
-        self.peak.min(fed)
+        if operation == Operation::Flop { self.peak.min(fed) } else { fed }
     }
 
     /// Where a case stands under it, in a line.
     pub fn describe(&self, case: &CaseRecord) -> String {
-        let CaseRecord { operations, bytes, cache, .. } = *case;
+        let CaseRecord { operation, operations, bytes, cache, .. } = *case;
         let level = self.level(bytes, cache).map_or("memory", |level| level.name.as_str());
-        let limit = self.limit(operations, bytes, cache);
-        let bound = if limit < self.peak { "bandwidth" } else { "arithmetic" };
+        let limit = self.limit(operation, operations, bytes, cache);
+        let bound = if limit == self.peak { "arithmetic" } else { "bandwidth" };
         let intensity = short(operations / bytes);
-        format!("{intensity} {} a byte from {level}, the limit is {bound}: {}", case.operation, short(limit / 1e9))
+        format!(
+            "{intensity} {operation} a byte from {level}, the limit is {bound}: {} {}",
+            short(limit / 1e9),
+            case.unit()
+        )
     }
 }
 
@@ -137,12 +142,13 @@ mod tests {
 
     #[test]
     fn a_limit_is_that_of_arithmetic_or_of_the_level_that_holds_the_data() {
-        let limit = |operations, bytes, cache| roofline().limit(operations, bytes, cache);
+        let limit = |operations, bytes, cache| roofline().limit(Operation::Flop, operations, bytes, cache);
         // 4 operations a byte.
         assert_eq!(limit(4000.0, 1000.0, Cache::Warm), 200.0);
         assert_eq!(limit(4000.0, 1000.0, Cache::Cold), 40.0);
         assert_eq!(limit(1000.0, 2000.0, Cache::Warm), 25.0);
         assert_eq!(limit(1e6, 1e6, Cache::Warm), 10.0);
+        assert_eq!(roofline().limit(Operation::Element, 1e4, 1e3, Cache::Warm), 1000.0);
     }
 
     #[test]

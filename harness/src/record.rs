@@ -1,12 +1,13 @@
 //! Results as `--json` holds them, and as tables show them. `docs/json.md` documents every field; a test compares.
 
-use crate::case::{Case, Comparison, Measured};
+use crate::case::{Case, Comparison, Measured, Operation};
 use crate::machine::{self, Facts};
 use crate::measure::Cache;
 use crate::number::Number;
 use crate::peak::Roofline;
 use crate::report::{NONE, percent, short};
 use crate::stats::{Estimate, Verdict, verdict};
+use nn::metrics::Scores;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -31,8 +32,8 @@ impl Head {
 pub struct CaseRecord {
     /// As tables name it.
     pub name: String,
-    /// `FLOP` or `element`.
-    pub operation: &'static str,
+    /// What is counted.
+    pub operation: Operation,
     /// How many of them a call does.
     pub operations: f64,
     /// Bytes that a call reads and writes at least, each once.
@@ -74,6 +75,25 @@ pub struct Entry {
     pub over: BTreeMap<String, Ratio>,
 }
 
+/// How well a class is found.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Score {
+    /// Right among those taken for the class.
+    pub precision: f64,
+    /// Found among those of the class.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+    /// Samples of the class.
+    pub support: u64,
+}
+
+impl From<Scores> for Score {
+    fn from(Scores { precision, recall, f1, support }: Scores) -> Self {
+        Self { precision, recall, f1, support }
+    }
+}
+
 /// A ratio of speeds within rounds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Ratio {
@@ -104,7 +124,7 @@ impl CaseRecord {
             };
             let row = entry.who.backend().map(|row| row.name());
             let limit = roofline.filter(|roofline| row == Some(roofline.row) && entry.who.threads() == 1);
-            let share = |roofline: &Roofline| speed / roofline.limit(operations, bytes, cache);
+            let share = |roofline: &Roofline| speed / roofline.limit(case.operation(), operations, bytes, cache);
             Entry {
                 name: entry.who.to_string(),
                 row: row.is_some(),
@@ -138,7 +158,10 @@ impl CaseRecord {
 
     /// The unit of speeds, for headings.
     pub fn unit(&self) -> &'static str {
-        if self.operation == "FLOP" { "GFLOP/s" } else { "G/s" }
+        match self.operation {
+            Operation::Flop => "GFLOP/s",
+            Operation::Element => "G/s",
+        }
     }
 
     /// What the table says of the noise.

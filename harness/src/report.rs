@@ -42,6 +42,14 @@ impl fmt::Display for Table {
     }
 }
 
+/// Numbers as columns between the smallest and the largest.
+pub fn columns(values: &[f64]) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &x| (l.min(x), h.max(x)));
+    let height = |&x: &f64| (((x - low) / (high - low) * HEIGHTS.len() as f64) as usize).min(HEIGHTS.len() - 1);
+    values.iter().map(|x| HEIGHTS[height(x)]).collect()
+}
+
 /// What stands where there is no number.
 pub const NONE: &str = "-";
 
@@ -89,6 +97,12 @@ mod tests {
              naive                   1.41    3.4\n\
              a name that is long      169\n"
         );
+    }
+
+    #[test]
+    fn columns_reach_from_low_to_high() {
+        assert_eq!(columns(&[0.0, 4.0, 8.0, 1.0]), "▁▅█▂");
+        assert_eq!(columns(&[3.0]), "▁");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Functions of each number, or of each row, of a matrix.
 
-use super::{Call, Case, Start, uniform};
+use super::{Call, Case, Operation, Start, uniform};
 use crate::contender::Contender;
 use crate::naive;
 use crate::verify::Oracle;
@@ -102,8 +102,8 @@ impl Case for Function {
         (passes * self.input.len() * size_of::<f32>()) as f64
     }
 
-    fn operation(&self) -> &'static str {
-        "element"
+    fn operation(&self) -> Operation {
+        Operation::Element
     }
 
     fn oracle(&self) -> &Oracle {

@@ -16,6 +16,7 @@ use kernels::Backend;
 use rand::distr::uniform::SampleUniform;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -29,8 +30,8 @@ pub trait Case<T = f32>: fmt::Display {
     fn operations(&self) -> f64;
     /// Bytes that a call reads and writes at least, each once.
     fn bytes(&self) -> f64;
-    /// What an operation is: `FLOP` or `element`.
-    fn operation(&self) -> &'static str;
+    /// What an operation is.
+    fn operation(&self) -> Operation;
     /// The true result.
     fn oracle(&self) -> &Oracle;
     /// The most units of the oracle that this contender's result may be off.
@@ -39,6 +40,26 @@ pub trait Case<T = f32>: fmt::Display {
     fn start(&self) -> Start<'_, T>;
     /// How this contender does the work; `None` where it has nothing for it, then it does not take part.
     fn call(&self, who: Contender) -> Option<Call<'_, T>>;
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Operation {
+    /// A floating-point addition or multiplication.
+    #[serde(rename = "FLOP")]
+    Flop,
+    /// A number to which a function is applied.
+    #[serde(rename = "element")]
+    Element,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Flop => "FLOP",
+            Self::Element => "element",
+        })
+    }
 }
 
 /// What the output of a call holds before it.
@@ -235,8 +256,8 @@ mod tests {
         fn bytes(&self) -> f64 {
             8.0
         }
-        fn operation(&self) -> &'static str {
-            "element"
+        fn operation(&self) -> Operation {
+            Operation::Element
         }
         fn bound(&self, _: Contender) -> f64 {
             2.0

@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use super::{Call, Case, Start, uniform};
+use super::{Call, Case, Operation, Start, uniform};
 use crate::contender::Contender;
 use crate::number::{NaiveProduct, Number};
 use crate::verify::{self, Oracle};
@@ -98,8 +98,8 @@ impl<T: Number> Case<T> for Product<T> {
         ((self.m * self.k + self.k * self.n + self.m * self.n) * size_of::<T>()) as f64
     }
 
-    fn operation(&self) -> &'static str {
-        "FLOP"
+    fn operation(&self) -> Operation {
+        Operation::Flop
     }
 
     fn oracle(&self) -> &Oracle {

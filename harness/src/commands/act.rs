@@ -85,21 +85,9 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if let Functions::Each(f) = args.function {
         console.line(format_args!("claimed: at most {} ULP on every row with FMA", f.bound()))?;
     }
-    console.line(format_args!("{}; {}", record.case.noise(), position(&record)))?;
+    console.line(format_args!("{}; {}", record.case.noise(), record.roofline.describe(&record.case)))?;
     args.json.write(&record, console)?;
     if record.failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures: record.failures }) }
-}
-
-/// Elements a second that the bandwidth allows.
-fn limit(record: &Record) -> f64 {
-    let CaseRecord { operations, bytes, cache, .. } = record.case;
-    record.roofline.level(bytes, cache).map_or(f64::INFINITY, |level| level.bandwidth * operations / bytes)
-}
-
-fn position(record: &Record) -> String {
-    let CaseRecord { bytes, cache, .. } = record.case;
-    let level = record.roofline.level(bytes, cache).map_or("memory", |level| level.name.as_str());
-    format!("{} bytes from {level}, which reads fast enough for {} G/s", bytes, short(limit(record) / 1e9))
 }
 
 fn table(record: &Record) -> Table {
@@ -111,7 +99,7 @@ fn table(record: &Record) -> Table {
     for entry in &case.results {
         let per_element = entry.seconds.median / case.operations;
         let bandwidth = case.bytes / entry.seconds.median;
-        let roof = if entry.row { percent(entry.speed / limit(record)) } else { NONE.to_owned() };
+        let roof = entry.roofline.map_or(NONE.to_owned(), percent);
         let over = entry.over.values().next().map_or(NONE.to_owned(), |ratio| ratio.cell());
         let cells = entry.speed_cells().into_iter();
         let cells = cells.chain([short(per_element * 1e9), short(bandwidth / 1e9), roof, over]);

@@ -1,14 +1,18 @@
 //! `harness train`: trains a model, measures it on the test set, draws its first predictions.
 
+use super::json;
 use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::picture::{self, Tile};
+use crate::record::{Head, Score};
+use crate::report::Table;
 use crate::training::{self, Runner};
 use crate::{files, machine, report};
 use clap::{ValueEnum, value_parser};
 use kernels::Backend;
-use nn::{Adam, Dataset, Engine, Mlp, Mnist, Recipe, Trainer};
+use nn::metrics::{Average, Confusion};
+use nn::{Adam, Dataset, Engine, EpochEnd, Mlp, Mnist, Recipe, Trainer};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -40,10 +44,9 @@ pub struct Args {
     /// Who computes
     #[arg(long, value_enum, default_value_t = EngineName::Kernels)]
     engine: EngineName,
-    /// Also write the results to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Directory for the picture of the first predictions
+    #[command(flatten)]
+    json: json::Args,
+    /// Directory for the model and the picture of the first predictions
     #[arg(long, value_name = "DIR", default_value = "target/harness")]
     out: PathBuf,
 }
@@ -70,6 +73,8 @@ fn learning_rate(text: &str) -> std::result::Result<f32, String> {
 /// What `--json` holds.
 #[derive(Serialize)]
 struct Record {
+    #[serde(flatten)]
+    head: Head,
     /// Share of the test images that were classified rightly, 0 to 1.
     test_accuracy: f64,
     /// Mean cross-entropy on the test images.
@@ -96,6 +101,9 @@ struct Record {
     threads: u32,
     cpu: Option<String>,
     version: &'static str,
+    /// One row for each label, one column for each prediction.
+    confusion: Vec<Vec<u64>>,
+    scores: Vec<Score>,
     weights_sha256: String,
 }
 
@@ -104,9 +112,11 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let runner = runner(args)?;
     let engine = runner.engine();
     let drawing = args.out.join("predictions.svg");
-    for file in [Some(&drawing), args.json.as_ref()].into_iter().flatten() {
+    let saved = args.out.join("model.safetensors");
+    for file in [&drawing, &saved] {
         files::prepare(file)?;
     }
+    args.json.prepare(console)?;
     let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
     let hidden: Vec<usize> = args.hidden.iter().map(|&width| width as usize).collect();
     let recipe = Recipe {
@@ -136,38 +146,45 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let model = trainer.into_model();
     let test = model.evaluate(engine.as_ref(), &data.test)?;
     console.line(format_args!("Test: accuracy: {:.4} - loss: {:.4}", test.accuracy, test.loss))?;
+    let found = model.predict(engine.as_ref(), &data.test)?;
+    let confusion = Confusion::new(model.classes(), data.test.labels(), &found)?;
+    console.print(format_args!("\n{}\n{}\n", curves(&history), scores(&confusion)))?;
 
     let tiles = draw(&name, test.accuracy, &model, engine.as_ref(), &data.test)?;
     files::write_whole(&drawing, &tiles)?;
-    console.line(format_args!("The first predictions are drawn in {}", drawing.display()))?;
-    if let Some(file) = &args.json {
-        let record = Record {
-            test_accuracy: test.accuracy,
-            test_loss: test.loss,
-            train_accuracy: history.iter().map(|epoch| epoch.metrics.accuracy).collect(),
-            train_loss: history.iter().map(|epoch| epoch.metrics.loss).collect(),
-            epoch_seconds: history.iter().map(|epoch| epoch.seconds).collect(),
-            total_seconds,
-            samples_per_second: history.iter().map(|epoch| epoch.samples as f64).sum::<f64>() / total_seconds,
-            train_samples: data.train.len(),
-            test_samples: data.test.len(),
-            layers,
-            parameters,
-            epochs: args.epochs,
-            batch: args.batch,
-            learning_rate: args.lr,
-            seed: args.seed,
-            engine: args.engine,
-            isa: runner.who.backend().map(Backend::name),
-            threads: args.threads,
-            cpu: machine::cpu(),
-            version: env!("CARGO_PKG_VERSION"),
-            weights_sha256: training::weights_sha256(&model),
-        };
-        let json = serde_json::to_string_pretty(&record).expect("numbers and strings are always JSON");
-        files::write_whole(file, &(json + "\n"))?;
-    }
-    Ok(())
+    model.save(&saved)?;
+    console.line(format_args!(
+        "The first predictions are drawn in {}; the model is {}, for harness predict",
+        drawing.display(),
+        saved.display()
+    ))?;
+    let record = Record {
+        head: Head::new("train"),
+        test_accuracy: test.accuracy,
+        test_loss: test.loss,
+        train_accuracy: history.iter().map(|epoch| epoch.metrics.accuracy).collect(),
+        train_loss: history.iter().map(|epoch| epoch.metrics.loss).collect(),
+        epoch_seconds: history.iter().map(|epoch| epoch.seconds).collect(),
+        total_seconds,
+        samples_per_second: history.iter().map(|epoch| epoch.samples as f64).sum::<f64>() / total_seconds,
+        train_samples: data.train.len(),
+        test_samples: data.test.len(),
+        layers,
+        parameters,
+        epochs: args.epochs,
+        batch: args.batch,
+        learning_rate: args.lr,
+        seed: args.seed,
+        engine: args.engine,
+        isa: runner.who.backend().map(Backend::name),
+        threads: args.threads,
+        cpu: machine::cpu(),
+        version: env!("CARGO_PKG_VERSION"),
+        confusion: confusion.rows().map(<[u64]>::to_vec).collect(),
+        scores: confusion.scores().into_iter().map(Score::from).collect(),
+        weights_sha256: training::weights_sha256(&model),
+    };
+    args.json.write(&record, console)
 }
 
 fn runner(args: &Args) -> Result<Runner> {
@@ -180,6 +197,36 @@ fn runner(args: &Args) -> Result<Runner> {
         return Err(Error::Usage("naive loops run on one thread: leave --threads away, or take --engine kernels"));
     }
     Ok(Runner::new(who, args.threads as usize))
+}
+
+/// Loss and accuracy over the epochs, a column each.
+fn curves(history: &[EpochEnd]) -> String {
+    let line = |name: &str, of: fn(&EpochEnd) -> f64| {
+        let values: Vec<f64> = history.iter().map(of).collect();
+        let (Some(first), Some(last)) = (values.first(), values.last()) else { return String::new() };
+        format!("{name:<9} {} {first:.4} to {last:.4}\n", report::columns(&values))
+    };
+    line("loss", |epoch| epoch.metrics.loss) + &line("accuracy", |epoch| epoch.metrics.accuracy)
+}
+
+/// How often each class was taken for each, and how well each is found.
+fn scores(confusion: &Confusion) -> Table {
+    let scores = confusion.scores();
+    let classes: Vec<String> = (0..scores.len()).map(|class| class.to_string()).collect();
+    let mut headings = vec!["label, taken for"];
+    headings.extend(classes.iter().map(String::as_str));
+    headings.extend(["precision", "recall", "F1"]);
+    let mut table = Table::new(&headings);
+    let share = |x: f64| format!("{x:.4}");
+    for ((class, counts), score) in classes.iter().zip(confusion.rows()).zip(&scores) {
+        let counts = counts.iter().map(|&count| if count == 0 { "·".to_owned() } else { count.to_string() });
+        let shares = [score.precision, score.recall, score.f1].map(share);
+        table.row([class.clone()].into_iter().chain(counts).chain(shares));
+    }
+    let mean = confusion.average(Average::Macro);
+    let blank = vec![String::new(); classes.len()];
+    table.row(["mean".to_owned()].into_iter().chain(blank).chain([mean.precision, mean.recall, mean.f1].map(share)));
+    table
 }
 
 /// The first test images and what the model makes of them.

@@ -10,11 +10,11 @@ use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::measure::{Cache, Plan};
-use crate::record::{CaseRecord, Head};
+use crate::record::{CaseRecord, Head, Score};
 use crate::{files, machine, training};
 use clap::ArgGroup;
 use kernels::{Backend, Serial};
-use nn::metrics::{Confusion, Scores};
+use nn::metrics::Confusion;
 use nn::{Dataset, Kernels, Mlp, Mnist, Recipe, Trainer};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -68,21 +68,14 @@ struct Record {
     sizes: Vec<CaseRecord>,
     cold: Vec<CaseRecord>,
     budget: Budget,
+    /// Widths of the network that was trained.
+    layers: Vec<usize>,
     /// A training with the test set after each epoch.
     curves: Vec<compare::Epoch>,
     /// One row for each label, one column for each prediction.
     confusion: Vec<Vec<u64>>,
-    scores: Vec<ClassScores>,
+    scores: Vec<Score>,
     predictions: Vec<Prediction>,
-}
-
-/// How well a class is found.
-#[derive(Serialize)]
-struct ClassScores {
-    precision: f64,
-    recall: f64,
-    f1: f64,
-    support: u64,
 }
 
 /// What the model makes of one of the first test images.
@@ -111,12 +104,13 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     console.line("\nThe training once more, with the test set after each epoch.\n")?;
     let recipe = Recipe { epochs: effort.epochs, ..Recipe::default() };
     let model = training::model_for(&data, &[128], recipe.batch, recipe.seed)?;
+    let layers = vec![model.inputs(), 128, model.classes()];
     let mut trainer = Trainer::new(model, recipe, &engine)?;
     let curves = training::fit(&mut trainer, &data.train, Some(&data.test), console)?;
     let model = trainer.into_model();
     console.begin_status();
     console.status("a training step");
-    let budget = budget::measure(active, &Serial, &[784, 128, 10], 32, effort.case)?;
+    let budget = budget::measure(active, &Serial, &layers, 32, effort.case)?;
     let found = model.predict(&engine, &data.test)?;
     let confusion = Confusion::new(model.classes(), data.test.labels(), &found)?;
     let predictions = predictions(&model, &engine, &data.test)?;
@@ -133,9 +127,10 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         sizes,
         cold,
         budget,
+        layers,
         curves: curves.iter().map(compare::Epoch::from).collect(),
         confusion: confusion.rows().map(<[u64]>::to_vec).collect(),
-        scores: confusion.scores().into_iter().map(ClassScores::from).collect(),
+        scores: confusion.scores().into_iter().map(Score::from).collect(),
         predictions,
     };
     files::write_whole(&page_file, &page::html(&record, &data.test))?;
@@ -145,12 +140,6 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     console.line(format_args!("\nThe report is {}, its numbers beside it.", page_file.display()))?;
     let failures = record.compare.checks_failed;
     if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
-}
-
-impl From<Scores> for ClassScores {
-    fn from(Scores { precision, recall, f1, support, .. }: Scores) -> Self {
-        Self { precision, recall, f1, support }
-    }
 }
 
 /// The ladder's best loop and the active row over the sizes of squares, with warm caches; the row with cold ones.
@@ -205,7 +194,7 @@ fn csv(record: &Record) -> String {
             let cache = if case.cache == Cache::Warm { "warm" } else { "cold" };
             let seconds = entry.seconds;
             // Names hold neither commas nor quotes.
-            let names = [case.name.as_str(), cache, &entry.name, &entry.threads.to_string(), case.operation].join(",");
+            let names = format!("{},{cache},{},{},{}", case.name, entry.name, entry.threads, case.operation);
             let numbers = [
                 Some(case.operations),
                 Some(case.bytes),

@@ -1,11 +1,11 @@
 //! The report as a page: HTML and SVG in one file, for light and dark screens, wide and narrow ones.
 
 use super::super::compare::Epoch;
-use super::{ClassScores, Prediction, Record};
+use super::{Prediction, Record};
 use crate::chart::{self, Axes, Mark, Series};
 use crate::measure::Cache;
 use crate::picture::{self, Tile};
-use crate::record::{CaseRecord, Entry};
+use crate::record::{CaseRecord, Entry, Score};
 use crate::report::{counted, percent, short, thousands};
 use crate::stats::{Verdict, geometric_mean};
 use nn::Dataset;
@@ -76,7 +76,8 @@ pub(super) fn html(record: &Record, test: &Dataset) -> String {
         section(
             "Training",
             &format!(
-                "784-128-10 on MNIST, Adam, batches of 32, {}. Test accuracy {:.4}.",
+                "{} on MNIST, Adam, batches of 32, {}. Test accuracy {:.4}.",
+                record.layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("-"),
                 counted(compare.training.epochs.len(), "epoch"),
                 compare.training.test_accuracy
             ),
@@ -380,7 +381,7 @@ fn confusion(record: &Record) -> String {
     text + "<p class=\"dim\">Rows: what an image shows; columns: what the model takes it for.</p>\n"
 }
 
-fn scores(scores: &[ClassScores]) -> String {
+fn scores(scores: &[Score]) -> String {
     let rows = scores.iter().enumerate().map(|(class, x)| {
         let share = |x: f64| format!("{x:.4}");
         vec![class.to_string(), share(x.precision), share(x.recall), share(x.f1), x.support.to_string()]
