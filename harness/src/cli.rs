@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{act, certify, compare, fingerprint, gemm, info, predict, report, step, train};
+use crate::commands::{act, certify, compare, fingerprint, gemm, info, predict, report, step, train, tune};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -45,6 +45,8 @@ enum Command {
     Act(act::Args),
     /// Measure a training step, part by part
     Step(step::Args),
+    /// Search for block sizes and thresholds that suit this CPU, and write them as a profile
+    Tune(tune::Args),
     /// Write a page with charts of all that is measured, and its numbers as JSON and CSV
     Report(report::Args),
     /// Check the functions on all inputs, or a part of them, and write docs/accuracy.md
@@ -88,6 +90,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Gemm(args) => gemm::run(&args, &mut console),
         Command::Act(args) => act::run(&args, &mut console),
         Command::Step(args) => step::run(&args, &mut console),
+        Command::Tune(args) => tune::run(&args, &mut console),
         Command::Report(args) => report::run(&args, &mut console),
         Command::Certify(args) => certify::run(&args, &mut console),
         Command::Fingerprint(args) => fingerprint::run(&args, &mut console),

@@ -63,6 +63,16 @@ pub enum Error {
         /// How many there are.
         samples: usize,
     },
+    /// A profile has no line for a kernel.
+    #[error("{} has no values for {row} {element}; harness tune makes them", path.display())]
+    NotInProfile {
+        /// Its file.
+        path: PathBuf,
+        /// The row of the kernels' table.
+        row: &'static str,
+        /// The element type.
+        element: &'static str,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,

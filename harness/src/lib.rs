@@ -14,6 +14,7 @@
 //! | [`peak`] | the measured speed limits: arithmetic, caches, memory; the roofline |
 //! | [`record`] | results as `--json` holds them |
 //! | [`training`] | training runs: who computes, the digest of weights, equal steps for all |
+//! | [`tune`] | the search for block sizes and thresholds that suit a CPU |
 //! | [`budget`] | where the time of a training step goes |
 //! | [`machine`] | CPU, cores and caches as the system tells them |
 //! | [`image`] | digits from PNG and PGM files, as MNIST has them |
@@ -48,6 +49,7 @@ pub mod record;
 pub mod report;
 pub mod stats;
 pub mod training;
+pub mod tune;
 pub mod verify;
 
 pub use error::{Error, Result};

@@ -12,3 +12,4 @@ pub mod report;
 mod rivals;
 pub mod step;
 pub mod train;
+pub mod tune;
