@@ -414,7 +414,7 @@ mod tests {
     use kernels::Serial;
 
     const MODEL: Tuning =
-        Tuning { block: 65_536, kc: 512, pack_rows: 160, pack_rows_large: 24, thread_work: 2_000_000 };
+        Tuning { block: 65_536, kc: 512, pack_rows: 160, near: 65_536, pack_rows_far: 24, thread_work: 2_000_000 };
 
     /// A machine whose times follow a formula, with noise.
     struct Formula {
@@ -491,7 +491,7 @@ mod tests {
     #[test]
     fn ways_that_are_equal_are_not_timed() {
         let row = Backend::active().unwrap();
-        let mut clock = Clock::<f32>::new(row, &Serial, &[([8, 8, 8], false), ([200, 300, 70], true)], Duration::ZERO);
+        let mut clock = Clock::<f32>::new(row, &Serial, &[([4, 8, 8], false), ([200, 300, 70], true)], Duration::ZERO);
         let model = row.model::<f32>();
         let results = clock.race(&[model, Tuning { block: model.block + 1, kc: 256, pack_rows: 1, ..model }, model], 2);
         assert!(results[0].is_none(), "a small product has nothing to tune");

@@ -2,11 +2,14 @@
 
 use super::{Call, Case, Operation, Start, uniform};
 use crate::contender::Contender;
+use crate::measure::Timed;
 use crate::number::{NaiveProduct, Number};
 use crate::verify::{self, Oracle};
 use kernels::{Backend, MatMut, MatRef, Par, Serial, Team};
 use peers::Factor;
 use std::fmt;
+use std::hint::black_box;
+use std::time::Instant;
 
 /// C = A B, with dense row-major matrices.
 pub struct Product<T = f32> {
@@ -54,6 +57,42 @@ impl<T: Number> Product<T> {
             product(m, k, n, &self.a, strides, &b, c);
             Ok(())
         })
+    }
+
+    /// Three pieces of work of a row: the whole product, the product with a B that was packed before, and packing B.
+    ///
+    /// # Errors
+    /// When the row refuses.
+    pub fn packing(&self, row: &'static Backend) -> kernels::Result<[Timed<'_>; 3]> {
+        fn timed<'a>(mut work: impl FnMut() + 'a) -> Timed<'a> {
+            Box::new(move |calls| {
+                let begin = Instant::now();
+                (0..calls).for_each(|_| work());
+                begin.elapsed()
+            })
+        }
+        const DONE: &str = "it was done before";
+        let gemm = kernels::Gemm::<T>::new().backend(row);
+        let a = view(&self.a, self.m, self.k, self.transposed[0]);
+        let b = view(&self.b, self.k, self.n, self.transposed[1]);
+        let packed = gemm.pack_b(b)?;
+        let mut c = [vec![T::NAN; self.m * self.n], vec![T::NAN; self.m * self.n]];
+        for c in &mut c {
+            gemm.run(a, b, MatMut::new(c, self.m, self.n)?)?;
+        }
+        let [mut c, mut c_packed] = c;
+        let whole = move || {
+            let c = MatMut::new(black_box(&mut c), self.m, self.n).expect(DONE);
+            gemm.run(a, b, c).expect(DONE);
+        };
+        let multiply = move || {
+            let c = MatMut::new(black_box(&mut c_packed), self.m, self.n).expect(DONE);
+            gemm.run(a, &packed, c).expect(DONE);
+        };
+        let pack = move || {
+            black_box(gemm.pack_b(black_box(b)).expect(DONE));
+        };
+        Ok([timed(whole), timed(multiply), timed(pack)])
     }
 
     fn kernels<'a>(&'a self, backend: &'static Backend, par: impl Par + 'a) -> Call<'a, T> {

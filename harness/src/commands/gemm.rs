@@ -6,12 +6,12 @@ use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::machine;
-use crate::measure::{Cache, Plan};
+use crate::measure::{self, Cache, Plan};
 use crate::number::Number;
 use crate::peak::Roofline;
 use crate::record::{CaseRecord, Entry, Head};
-use crate::report::{NONE, Table, counted, percent};
-use crate::stats::geometric_mean;
+use crate::report::{NONE, Table, counted, percent, short};
+use crate::stats::{Estimate, geometric_mean};
 use clap::{ArgGroup, ValueEnum, value_parser};
 use kernels::{Backend, Gemm, Team};
 use serde::Serialize;
@@ -197,12 +197,12 @@ impl Args {
 /// Verifies, measures, prints; fails if a result is wrong.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     match args.element {
-        Type::F32 => measure::<f32>(args, console),
-        Type::F64 => measure::<f64>(args, console),
+        Type::F32 => measure_all::<f32>(args, console),
+        Type::F64 => measure_all::<f64>(args, console),
     }
 }
 
-fn measure<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
+fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let shapes = args.shapes()?;
     let contenders = args.contenders()?;
     args.json.prepare(console)?;
@@ -225,7 +225,8 @@ fn measure<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
         let case = Product::<T>::stored(m, k, n, transposed);
         let comparison = case::compete(&case, &contenders, &rows, &args.plan());
         failures.extend(comparison.wrong.iter().map(|(who, wrong)| format!("{case}, {who}: {wrong}")));
-        let result = ShapeRecord::new(&case, shape, args.cache(), &comparison, roofline.as_ref(), &record.opponents);
+        let mut result =
+            ShapeRecord::new(&case, shape, args.cache(), &comparison, roofline.as_ref(), &record.opponents);
         if args.sweep.is_none() {
             for explanation in explanations::<T>(&contenders, shape)? {
                 console.print(format_args!("\n{explanation}\n"))?;
@@ -234,6 +235,11 @@ fn measure<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
             if let Some(roofline) = &roofline {
                 console.line(result.position(roofline))?;
             }
+        }
+        if let (false, true, Some(row)) = (args.table, args.sweep.is_none(), rows.first()) {
+            let packing = Packing::measure(&case, row, &Plan { budget: args.time / 4, ..args.plan() })?;
+            console.line(format_args!("{}: {packing}", row.name()))?;
+            result.packing = Some(packing);
         }
         record.cases.push(result);
         console.step();
@@ -295,8 +301,44 @@ struct ShapeRecord {
     b_transposed: bool,
     /// The fastest of the peers.
     best_peer: Option<String>,
+    /// Packing B apart from multiplying, by the first row; for single shapes.
+    packing: Option<Packing>,
     #[serde(flatten)]
     case: CaseRecord,
+}
+
+/// Packing B apart from multiplying, seconds.
+#[derive(Serialize)]
+struct Packing {
+    /// The whole product from views, packed or not as its route has it.
+    whole: Estimate,
+    /// With a B that was packed before.
+    with_packed_b: Estimate,
+    /// Packing B, memory for it included.
+    pack_b: Estimate,
+}
+
+impl Packing {
+    fn measure<T: Number>(case: &Product<T>, row: &'static Backend, plan: &Plan) -> Result<Self> {
+        let samples = measure::interleaved(plan, &mut case.packing(row)?);
+        let [whole, with_packed_b, pack_b] = [0, 1, 2].map(|i| samples[i].estimate());
+        Ok(Self { whole, with_packed_b, pack_b })
+    }
+}
+
+impl std::fmt::Display for Packing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let us = |x: &Estimate| short(x.median * 1e6);
+        let Self { whole, with_packed_b, pack_b } = self;
+        let share = percent(pack_b.median / whole.median);
+        write!(
+            f,
+            "{} us; with a B packed before {} us; packing B {} us ({share})",
+            us(whole),
+            us(with_packed_b),
+            us(pack_b)
+        )
+    }
 }
 
 impl Record {
@@ -377,7 +419,7 @@ impl ShapeRecord {
         let compared =
             |entry: &Measured, other: &Measured| entry.who.is_row() && opponents.contains(&other.who.to_string());
         let case = CaseRecord::new(case, cache, comparison, roofline, compared);
-        Self { m, k, n, a_transposed, b_transposed, best_peer, case }
+        Self { m, k, n, a_transposed, b_transposed, best_peer, packing: None, case }
     }
 
     /// A line for each contender.

@@ -26,7 +26,7 @@ Examples:
   harness tune                           two minutes, f32, the row that calls use, one thread
   harness tune --time 600 --type f64 --threads 2
   harness tune --verify                  measures the profile again, on shapes that the search did not see
-  harness tune --explain                 the model's values, the tuned ones, and why
+  harness tune --explain                 the default values, the tuned ones, and why
 
 The profile keeps the lines of other rows and element types. The results of products do not depend on it.";
 
@@ -34,10 +34,10 @@ The profile keeps the lines of other rows and element types. The results of prod
 #[derive(clap::Args)]
 #[command(after_help = HELP, group = ArgGroup::new("what"))]
 pub struct Args {
-    /// Measure the profile against the model, on shapes that the search did not see; fails where it does not pay
+    /// Measure the profile against the default, on shapes that the search did not see; fails where it does not pay
     #[arg(long, group = "what")]
     verify: bool,
-    /// Show the model's values and the profile's, and why they differ
+    /// Show the model's, the default and the profile's values, and why they differ
     #[arg(long, group = "what")]
     explain: bool,
     /// Time for the search and its verification
@@ -52,7 +52,7 @@ pub struct Args {
     /// Tune for so many threads, the threshold for threads with them
     #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
     threads: u32,
-    /// Begin with the values of this profile instead of the model's
+    /// Begin with the values of this profile instead of the default ones
     #[arg(long, value_name = "FILE", conflicts_with_all = ["verify", "explain"])]
     start: Option<PathBuf>,
     /// The profile [default: KERNELS_PROFILE, else target/harness/CPU.profile]
@@ -81,15 +81,15 @@ struct Record {
     threads: usize,
     /// The profile.
     profile: PathBuf,
-    /// The model's values, by name.
-    model: BTreeMap<&'static str, usize>,
+    /// The default values, by name: those of the built-in profile of this CPU, else the model's.
+    default: BTreeMap<&'static str, usize>,
     /// Those of the profile now.
     tuned: BTreeMap<&'static str, usize>,
     /// Tunings that were timed in the search.
     tried: usize,
     /// The changes of the search that were worth it.
     steps: Vec<Step>,
-    /// What the search found against the model, on shapes that it did not see.
+    /// What the search found against the default, on shapes that it did not see.
     gain: Option<Estimate>,
     shapes: Vec<ShapeGain>,
 }
@@ -98,7 +98,7 @@ struct Record {
 #[derive(Serialize)]
 struct ShapeGain {
     shape: String,
-    /// Times as fast as the model; null where both compute in the same way.
+    /// Times as fast as the default; null where both compute in the same way.
     gain: Option<Estimate>,
 }
 
@@ -116,32 +116,36 @@ fn run_for<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
         Some(name) => Backend::by_name(name)?,
         None => Backend::active()?,
     };
-    let file = args.out.clone().or_else(|| std::env::var_os("KERNELS_PROFILE").map(PathBuf::from));
+    let file = args.out.clone().or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
     let cpu = Cpu::get().to_string();
     let id = cpu.split_whitespace().next().unwrap_or("this");
     let file = file.unwrap_or_else(|| PathBuf::from(format!("target/harness/{id}.profile")));
     let task = Task { row, element: std::any::type_name::<T>(), threads: args.threads as usize, file };
-    let model = row.model::<T>();
+    // What calls use where no profile is named. One that is named is what is in question.
+    let default = if std::env::var_os(VARIABLE).is_some() { row.model::<T>() } else { row.tuning::<T>() };
     console.line(format_args!("{cpu}; {} {}, {}", row.name(), task.element, counted(task.threads, "thread")))?;
     let record = if args.explain {
-        task.explain(model, console)?
+        task.explain(row.model::<T>(), default, console)?
     } else if args.verify {
-        task.verify::<T>(model, console)?
+        task.verify::<T>(default, console)?
     } else {
         let start = match &args.start {
             Some(file) => values(file, &task)?,
-            None => model,
+            None => default,
         };
-        task.search::<T>(model, start, args.time, console)?
+        task.search::<T>(default, start, args.time, console)?
     };
     args.json.write(&record, console)?;
     match &record.gain {
         Some(gain) if args.verify && gain.high < 1.0 => Err(Error::Checks {
-            failures: vec![format!("{} is slower than the model: {}", task.file.display(), percent_gain(gain))],
+            failures: vec![format!("{} is slower than the default: {}", task.file.display(), percent_gain(gain))],
         }),
         _ => Ok(()),
     }
 }
+
+/// The environment variable that names a profile.
+const VARIABLE: &str = "KERNELS_PROFILE";
 
 /// What is tuned, and where the values go.
 struct Task {
@@ -155,7 +159,13 @@ struct Task {
 const ROUNDS: usize = 31;
 
 impl Task {
-    fn search<T: Number>(&self, model: Tuning, start: Tuning, time: Duration, console: &mut Console) -> Result<Record> {
+    fn search<T: Number>(
+        &self,
+        default: Tuning,
+        start: Tuning,
+        time: Duration,
+        console: &mut Console,
+    ) -> Result<Record> {
         files::prepare(&self.file)?;
         let old = match self.file.exists() {
             true => Profile::load(&self.file)?,
@@ -181,14 +191,14 @@ impl Task {
         for step in &found.steps {
             console.line(format_args!("  {step}"))?;
         }
-        let outcome = self.measure::<T>(found.tuning, model, console)?;
+        let outcome = self.measure::<T>(found.tuning, default, console)?;
         let pays = outcome.verdict == Verdict::Faster && !outcome.loses_somewhere();
         let gain = percent_gain(&outcome.gain);
-        let tuning = if pays { found.tuning } else { model };
-        let why = match (pays, found.tuning == model) {
-            (true, _) => styled(GOOD, format!("faster than the model: {gain}")),
-            (_, true) => "the model's values are the best that were found".to_owned(),
-            _ => format!("no gain over the model that holds: {gain}; the profile has the model's values"),
+        let tuning = if pays { found.tuning } else { default };
+        let why = match (pays, found.tuning == default) {
+            (true, _) => styled(GOOD, format!("faster than the default: {gain}")),
+            (_, true) => "the default values are the best that were found".to_owned(),
+            _ => format!("no gain over the default that holds: {gain}; the profile has the default values"),
         };
         console.line(format_args!("On shapes that the search did not see: {why}"))?;
         let mut profile = old;
@@ -196,12 +206,12 @@ impl Task {
         let steps = if pays { found.steps.clone() } else { Vec::new() };
         files::write_whole(&self.file, &self.text(&profile, &steps, pays.then_some(&outcome.gain)))?;
         console.line(format_args!("\nWritten to {0}; to use it: export KERNELS_PROFILE={0}", self.file.display()))?;
-        Ok(self.record(model, tuning, found.tried, found.steps, Some(&outcome)))
+        Ok(self.record(default, tuning, found.tried, found.steps, Some(&outcome)))
     }
 
-    fn verify<T: Number>(&self, model: Tuning, console: &mut Console) -> Result<Record> {
+    fn verify<T: Number>(&self, default: Tuning, console: &mut Console) -> Result<Record> {
         let tuning = values(&self.file, self)?;
-        let outcome = self.measure::<T>(tuning, model, console)?;
+        let outcome = self.measure::<T>(tuning, default, console)?;
         let mut table = Table::new(&["shape", "times as fast", "95%"]);
         for (shape, gain) in UNSEEN.iter().zip(&outcome.shapes) {
             let cells = gain.map_or(["the same way".to_owned(), String::new()], |x| {
@@ -214,47 +224,49 @@ impl Task {
         console.line(match outcome.verdict {
             Verdict::Faster if !outcome.loses_somewhere() => styled(GOOD, format!("It pays: {gain}")),
             Verdict::Faster => styled(BAD, format!("It pays over all, {gain}, but a shape loses more than 3%")),
-            Verdict::NoDifference => format!("No difference to the model: {gain}"),
+            Verdict::NoDifference => format!("No difference to the default: {gain}"),
             Verdict::Slower => styled(BAD, format!("It does not pay: {gain}")),
         })?;
-        Ok(self.record(model, tuning, 0, Vec::new(), Some(&outcome)))
+        Ok(self.record(default, tuning, 0, Vec::new(), Some(&outcome)))
     }
 
-    /// A tuning against the model, on shapes that no search sees.
-    fn measure<T: Number>(&self, tuning: Tuning, model: Tuning, console: &mut Console) -> Result<Outcome> {
+    /// A tuning against the default one, on shapes that no search sees.
+    fn measure<T: Number>(&self, tuning: Tuning, default: Tuning, console: &mut Console) -> Result<Outcome> {
         console.begin_status();
         console.status("verifying on unseen shapes");
         let team = Team::new(self.threads);
         let mut clock = Clock::<T>::new(self.row, &team, &UNSEEN, Duration::ZERO);
-        let outcome = tune::compare(&mut clock, tuning, model, ROUNDS);
+        let outcome = tune::compare(&mut clock, tuning, default, ROUNDS);
         console.end();
         if clock.wrong.is_empty() { Ok(outcome) } else { Err(Error::Checks { failures: clock.wrong }) }
     }
 
-    fn explain(&self, model: Tuning, console: &Console) -> Result<Record> {
-        const MEANING: [&str; 5] = [
+    fn explain(&self, model: Tuning, default: Tuning, console: &Console) -> Result<Record> {
+        const MEANING: [&str; 6] = [
             "elements of a block of B; by the model it fills half of the second cache",
             "the deepest block along k; deeper ones pass C less often, shallower ones are wider",
             "rows from which a B of adjacent columns is packed, which then is read in order",
-            "the same where B is larger than a block and would come from further away",
+            "elements of a B that stays in the second cache by itself",
+            "rows from which a B that is not near is packed",
             "multiplications that pay for waking one more thread",
         ];
-        let tuning = if self.file.exists() { values(&self.file, self)? } else { model };
-        let mut table = Table::new(&["value", "model", "tuned", ""]);
-        let values = model.values().into_iter().zip(tuning.values());
-        for ((name, (model, tuned)), meaning) in Tuning::NAMES.into_iter().zip(values).zip(MEANING) {
-            let change = if model == tuned { "=".to_owned() } else { format!("x {:.2}", tuned as f64 / model as f64) };
-            table.row([name.to_owned(), model.to_string(), tuned.to_string(), change]);
+        let tuning = if self.file.exists() { values(&self.file, self)? } else { default };
+        let mut table = Table::new(&["value", "model", "default", "tuned", ""]);
+        let values = model.values().into_iter().zip(default.values()).zip(tuning.values());
+        for ((name, ((model, default), tuned)), meaning) in Tuning::NAMES.into_iter().zip(values).zip(MEANING) {
+            let change =
+                if default == tuned { "=".to_owned() } else { format!("x {:.2}", tuned as f64 / default as f64) };
+            table.row([name.to_owned(), model.to_string(), default.to_string(), tuned.to_string(), change]);
             console.line(format_args!("{name:<16} {meaning}"))?;
         }
         console.print(format_args!("\n{table}\n"))?;
         let why = self.comments(&fs::read_to_string(&self.file).unwrap_or_default());
         console.line(match (self.file.exists(), why.is_empty()) {
-            (false, _) => format!("{} is not there: these are the model's values", self.file.display()),
-            (_, true) => format!("{} has the model's values, or does not say why", self.file.display()),
+            (false, _) => format!("{} is not there: these are the default values", self.file.display()),
+            (_, true) => format!("{} has the default values, or does not say why", self.file.display()),
             _ => format!("{}\n{}", styled(STRONG, "Why, as the search measured it:"), why.join("\n")),
         })?;
-        Ok(self.record(model, tuning, 0, Vec::new(), None))
+        Ok(self.record(default, tuning, 0, Vec::new(), None))
     }
 
     /// What comments about this row and element type begin with.
@@ -285,7 +297,7 @@ impl Task {
 
     fn record(
         &self,
-        model: Tuning,
+        default: Tuning,
         tuned: Tuning,
         tried: usize,
         steps: Vec<Step>,
@@ -299,7 +311,7 @@ impl Task {
             element: self.element,
             threads: self.threads,
             profile: self.file.clone(),
-            model: named(model),
+            default: named(default),
             tuned: named(tuned),
             tried,
             steps,
