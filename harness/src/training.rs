@@ -92,8 +92,8 @@ pub fn fit(
     let failed = lines.failed;
     console.end();
     match failed {
+        _ if interrupt::asked() => Err(Error::Interrupted),
         Some(error) => Err(error.into()),
-        None if interrupt::asked() => Err(Error::Interrupted),
         None => Ok(history),
     }
 }

@@ -1,7 +1,7 @@
 //! The program as its users meet it. Nothing here looks at times.
 
 use byteorder::{BigEndian, WriteBytesExt};
-use kernels::Backend;
+use kernels::{Backend, Profile};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,11 @@ impl Tiny {
     }
 
     fn train(&self, more: &[&str]) -> Command {
-        let mut command = harness(&["train", "--hidden", "6", "--epochs", "2", "--batch", "16", "--lr", "0.01"]);
+        self.train_for("2", more)
+    }
+
+    fn train_for(&self, epochs: &str, more: &[&str]) -> Command {
+        let mut command = harness(&["train", "--hidden", "6", "--epochs", epochs, "--batch", "16", "--lr", "0.01"]);
         command.arg("--data").arg(self.path()).arg("--out").arg(self.file("out")).args(more);
         command
     }
@@ -139,6 +143,77 @@ fn a_step_is_taken_apart() {
     }
     fails(&mut harness(&["step", "784"]), 2, &["784,10"]);
     fails(&mut harness(&["step", "784,0"]), 2, &["0"]);
+}
+
+#[test]
+fn a_profile_is_written_verified_explained_and_checked() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("below/this.profile");
+    // Without time the search ends where it begins, and nothing is left to measure.
+    let tune = |more: &[&str]| {
+        let mut command = harness(&[&["tune", "--time", "0", "--out"], more].concat());
+        command.env_remove("KERNELS_PROFILE");
+        command
+    };
+    let at = file.to_str().unwrap();
+    for element in ["f32", "f64"] {
+        let output = run(&mut tune(&[at, "--type", element]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains(&format!("export KERNELS_PROFILE={at}")), "{}", stdout(&output));
+    }
+    let profile = Profile::load(&file).unwrap();
+    let row = Backend::active().unwrap();
+    assert_eq!(profile.get(row.name(), "f32"), Some(row.tuning::<f32>()));
+    assert_eq!(profile.get(row.name(), "f64"), Some(row.tuning::<f64>()));
+    let verified = run(&mut tune(&[at, "--verify"]));
+    assert!(verified.status.success() && stdout(&verified).contains("No difference"), "{}", stderr(&verified));
+    let explained = stdout(&run(&mut tune(&[at, "--explain"])));
+    for part in ["pack_rows", "model", "tuned", "half of the second cache"] {
+        assert!(explained.contains(part), "{explained}");
+    }
+    fails(&mut tune(&[at, "--verify", "--explain"]), 2, &["--verify", "--explain"]);
+    fails(&mut tune(&["no/such.profile", "--verify"]), 1, &["no/such.profile"]);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("kc=", "kd=", 1)).unwrap();
+    fails(&mut tune(&[at]), 1, &["this.profile", "kc=N"]);
+    assert_ne!(fs::read_to_string(&file).unwrap(), text, "a damaged profile is not overwritten");
+}
+
+#[test]
+fn images_are_predicted_from_the_test_set_and_from_files() {
+    let tiny = Tiny::new();
+    assert!(run(&mut tiny.train_for("60", &[])).status.success());
+    let model = tiny.file("out/model.safetensors");
+    let predict = |args: &[&str]| {
+        let mut command = harness(&["predict", "--data"]);
+        command.arg(tiny.path()).arg("--model").arg(&model).args(args);
+        command
+    };
+    let text = stdout(&run(&mut predict(&["--index", "0,1,2,3"])));
+    assert!(text.contains("4 of 4 images right") && text.contains("test image 3") && text.contains('█'), "{text}");
+    fails(&mut predict(&[]), 2, &["IMAGE", "--index"]);
+    fails(&mut predict(&["--index", "12"]), 1, &["12", "0 to 11"]);
+    let file = tiny.file("digit.pgm");
+    fs::write(&file, "P2 2 2 255 0 9").unwrap();
+    // The model's images are no squares.
+    fails(predict(&[]).arg(&file), 1, &["digit.pgm", "20 numbers"]);
+    fails(&mut harness(&["predict", "x.png", "--model", "no/model"]), 1, &["no/model", "harness train"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_training_leaves_no_file_behind() {
+    let tiny = Tiny::new();
+    let mut child = tiny.train_for("100000000", &[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // Its first line says that it is at work.
+    let mut first = [0];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let left: Vec<_> = fs::read_dir(tiny.file("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -50,6 +50,9 @@ impl Schema {
             }
             return;
         }
+        if let Some(command) = kind.strip_prefix("record ") {
+            return self.check_record(value, command);
+        }
         let inner = |open, close| kind.strip_prefix(open).and_then(|kind| kind.strip_suffix(close));
         if let Some(kind) = inner('[', ']') {
             let items = value.as_array().unwrap_or_else(|| panic!("{at} is no list: {value}"));
@@ -87,10 +90,6 @@ impl Schema {
         let mut documented = self.fields("head");
         documented.extend(self.fields(command));
         self.check_fields(record.as_object().expect("a record is an object"), &documented, command);
-        // What stands inside of other records has a head too.
-        if let Some(inner) = record.get("compare") {
-            self.check_record(inner, "compare");
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::record::Head;
 use crate::{files, machine};
-use kernels::Backend;
+use kernels::{Backend, Cpu};
 use nn::Mnist;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ struct Record {
     rows: Vec<Row>,
     /// What `KERNELS_ISA` asks for.
     pin: Option<String>,
+    /// Where block sizes and thresholds come from.
+    tuning: Option<String>,
     data: Option<Data>,
 }
 
@@ -59,6 +61,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     console.line(format_args!("cores    {}", machine::cores()))?;
     console.line(format_args!("caches   {}", if caches.is_empty() { unknown() } else { caches.join(", ") }))?;
 
+    console.line(format_args!("planned  {} (what block sizes are made for)", Cpu::get()))?;
     let active = Backend::active();
     let chosen = active.as_ref().map_or("", |row| row.name());
     let row = |(name, about, supported)| Row { name, about, supported, chosen: name == chosen };
@@ -81,6 +84,11 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         }
     ))?;
 
+    let tuning = active.as_ref().ok().map(|row| tuning_of(row));
+    if let Some(tuning) = &tuning {
+        console.line(format_args!("tuning   {tuning}"))?;
+    }
+
     let data = match files::data_dir(args.data.as_deref()) {
         // Without data the kernels can still be used.
         Err(missing @ Error::NoData { .. }) => {
@@ -97,5 +105,14 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         console.line(format_args!("data     {}: {train} + {test} images of {height}x{width}", dir.display()))?;
     }
     active?;
-    args.json.write(&Record { head: Head::new("info"), rows, pin, data: data? }, console)
+    args.json.write(&Record { head: Head::new("info"), rows, pin, tuning, data: data? }, console)
+}
+
+/// Where the block sizes and thresholds of a row come from.
+pub(super) fn tuning_of(row: &Backend) -> String {
+    match std::env::var("KERNELS_PROFILE") {
+        Ok(file) => format!("KERNELS_PROFILE={file}"),
+        Err(_) if row.tuning::<f32>() == row.model::<f32>() => "by the model of the caches".to_owned(),
+        Err(_) => "built in for this CPU".to_owned(),
+    }
 }

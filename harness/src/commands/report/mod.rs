@@ -3,7 +3,7 @@
 mod page;
 
 use super::compare::{self, Effort};
-use super::rivals;
+use super::{info, rivals};
 use crate::budget::{self, Budget};
 use crate::case::{self, Measured, Product};
 use crate::console::Console;
@@ -13,7 +13,7 @@ use crate::measure::{Cache, Plan};
 use crate::record::{CaseRecord, Head, Score};
 use crate::{files, machine, training};
 use clap::ArgGroup;
-use kernels::{Backend, Serial};
+use kernels::{Backend, Cpu, Serial};
 use nn::metrics::Confusion;
 use nn::{Dataset, Kernels, Mlp, Mnist, Recipe, Trainer};
 use serde::Serialize;
@@ -60,8 +60,10 @@ struct Record {
     clock_mhz: [Option<f64>; 2],
     /// Seconds in which a hypervisor ran others on our cores meanwhile.
     steal_seconds: Option<f64>,
-    /// `KERNELS_PROFILE`, where it is set.
-    profile: Option<String>,
+    /// Where block sizes and thresholds come from.
+    tuning: String,
+    /// The caches that block sizes are made for.
+    planned: String,
     /// As `harness compare --json` has it.
     compare: compare::Record,
     /// Squares of many sizes, warm and cold.
@@ -122,7 +124,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         seconds: begin.elapsed().as_secs_f64(),
         clock_mhz: [clock, machine::clock_mhz()],
         steal_seconds,
-        profile: std::env::var("KERNELS_PROFILE").ok(),
+        tuning: info::tuning_of(active),
+        planned: Cpu::get().to_string(),
         compare,
         sizes,
         cold,
