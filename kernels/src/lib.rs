@@ -48,7 +48,7 @@ pub use cpu::Cpu;
 pub use error::{Error, Result};
 pub use gemm::tuning::{Blocking, Tuning};
 pub use gemm::{BatchMut, BatchRef, Element, Explanation, Gemm, Operand, Packed, Plan, Workspace, gemm};
-pub use math::{Activation, Adam, Function, Saved, Update};
+pub use math::{Activation, Adam, Function, Parallel, Saved, Update};
 #[cfg(feature = "rayon")]
 pub use par::Rayon;
 pub use par::{Par, Serial, Team};

@@ -10,6 +10,7 @@ mod function;
 mod gelu;
 mod ln;
 mod norm;
+mod parallel;
 mod parts;
 mod relu;
 mod rows;
@@ -22,6 +23,7 @@ mod update;
 
 pub(crate) use function::map;
 pub use function::{Activation, Function, Saved};
+pub use parallel::Parallel;
 pub use update::{Adam, Update};
 
 use crate::backend::Backend;
@@ -384,13 +386,10 @@ impl Backend {
     /// # Errors
     /// When the lengths do not go together.
     pub fn update(&self, rule: &Update, gradients: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
-        let n = parameters.len();
-        check_len("the gradients", gradients.len(), n)?;
-        check_len("the state of an update", state.len(), rule.state().saturating_mul(n))?;
-        let first = state.as_mut_ptr();
-        let both = [first, first.wrapping_add(if rule.state() > 1 { n } else { 0 })];
+        rule.check(gradients, parameters, state)?;
+        let (g, p, n) = (gradients.as_ptr(), parameters.as_mut_ptr(), parameters.len());
         // SAFETY: as above.
-        unsafe { (self.math.update)(rule, gradients.as_ptr(), parameters.as_mut_ptr(), both, n) };
+        unsafe { (self.math.update)(rule, g, p, rule.parts(state, n), n) };
         Ok(())
     }
 

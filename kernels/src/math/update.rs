@@ -1,6 +1,8 @@
 //! Parameter updates: one fused pass over parameters, gradients and moments.
 
+use super::check_len;
 use super::slices::{self, Elementwise, Unary};
+use crate::error::Result;
 use crate::simd::SimdF32;
 
 /// One step of Adam (Kingma and Ba 2015, the form of the end of section 2, as Keras has it):
@@ -112,6 +114,19 @@ impl Update {
             Self::Momentum { .. } | Self::Nesterov { .. } | Self::Adagrad { .. } | Self::RmsProp { .. } => 1,
             Self::Adam(_) | Self::AdamW { .. } => 2,
         }
+    }
+
+    /// Checks that the slices of a step go together.
+    pub(super) fn check(&self, gradients: &[f32], parameters: &[f32], state: &[f32]) -> Result<()> {
+        let n = parameters.len();
+        check_len("the gradients", gradients.len(), n)?;
+        check_len("the state of an update", state.len(), self.state().saturating_mul(n))
+    }
+
+    /// Where the first and the second number of the state of `n` parameters begin, as far as the rule has them.
+    pub(super) fn parts(&self, state: &mut [f32], n: usize) -> [*mut f32; 2] {
+        let first = state.as_mut_ptr();
+        [first, first.wrapping_add(if self.state() > 1 { n } else { 0 })]
     }
 }
 
