@@ -116,6 +116,22 @@ impl Backend {
         Ok(())
     }
 
+    /// `x[i][j] = f(x[i][j])`, for a matrix of any strides.
+    pub fn map_matrix(&self, f: impl Into<Function>, x: MatMut<'_, f32>) {
+        let f = f.into();
+        // Rows of adjacent elements, where there are any.
+        let x = if x.row_stride() == 1 { x.t() } else { x };
+        let cols = x.cols();
+        // SAFETY: as above; a MatMut vouches for its elements.
+        unsafe {
+            Rows::new(x).dense(|_, rows| {
+                for i in 0..rows.rows() {
+                    (self.math.map)(f, rows.at(i), rows.at(i), cols);
+                }
+            });
+        }
+    }
+
     /// e^x of every element, in place.
     pub fn exp(&self, x: &mut [f32]) {
         self.map(Function::Exp, x);
@@ -588,6 +604,27 @@ mod tests {
             backend.relu_backward(&y, &mut dy).unwrap();
             assert_eq!(dy, [0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 3.0, 0.0], "{backend:?}");
             assert!(backend.relu_backward(&y, &mut dy[1..]).is_err());
+        }
+    }
+
+    #[test]
+    fn matrices_of_any_strides_and_nothing_beside_them() {
+        let x: Vec<f32> = (0..200).map(|i| i as f32 * 0.05 - 5.0).collect();
+        for backend in Backend::supported() {
+            let mut want = x.clone();
+            backend.map(Activation::Tanh, &mut want);
+            for (row, col) in [(20, 1), (11, 1), (1, 11), (1, 10), (17, 2)] {
+                let mut y = x.clone();
+                let view = MatMut::with_strides(&mut y, 10, 9, row, col);
+                let Ok(view) = view else { panic!("strides {row} and {col} fit") };
+                backend.map_matrix(Activation::Tanh, view);
+                let mut inside = vec![false; x.len()];
+                (0..90).for_each(|i| inside[i / 9 * row + i % 9 * col] = true);
+                for i in 0..x.len() {
+                    let want = if inside[i] { want[i] } else { x[i] };
+                    assert_eq!(y[i].to_bits(), want.to_bits(), "{backend:?}: element {i}, strides {row} and {col}");
+                }
+            }
         }
     }
 
