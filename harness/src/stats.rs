@@ -110,10 +110,13 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// Smaller differences are never called one: where the linker puts a function moves its time by as much.
+const LEAST: f64 = 0.005;
+
 /// How far, as a factor's logarithm, two runs of the same code came apart: the further end of the interval of the ratio
-/// of a contender to its twin.
+/// of a contender to its twin; half a percent at least.
 pub fn noise_floor(twins: &Estimate) -> f64 {
-    twins.low.ln().abs().max(twins.high.ln().abs())
+    twins.low.ln().abs().max(twins.high.ln().abs()).max(LEAST)
 }
 
 /// Judges a ratio: it differs from 1 only where its interval leaves 1 out, and its median is beyond the noise floor.

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 pub type Shape = ([usize; 3], bool);
 
 /// What the search measures: squares, layers and their gradients, deep, flat and narrow products.
-pub const SEARCHED: [Shape; 12] = [
+pub const SEARCHED: [Shape; 13] = [
     ([64, 64, 64], false),
     ([160, 160, 160], false),
     ([256, 256, 256], false),
@@ -36,10 +36,11 @@ pub const SEARCHED: [Shape; 12] = [
     ([512, 64, 1024], false),
     ([48, 2048, 96], false),
     ([300, 300, 1500], false),
+    ([1024, 1024, 1024], false),
 ];
 
 /// What the search does not see, to verify with.
-pub const UNSEEN: [Shape; 12] = [
+pub const UNSEEN: [Shape; 13] = [
     ([96, 96, 96], false),
     ([200, 200, 200], false),
     ([320, 320, 320], false),
@@ -52,6 +53,7 @@ pub const UNSEEN: [Shape; 12] = [
     ([1000, 96, 700], false),
     ([40, 1500, 130], false),
     ([250, 400, 1200], false),
+    ([900, 1500, 1100], false),
 ];
 
 /// The most that a shape may lose.

@@ -206,11 +206,11 @@ fn an_interrupted_training_leaves_no_file_behind() {
     let tiny = Tiny::new();
     let mut child = tiny.train_for("100000000", &[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     // Its first line says that it is at work.
-    let mut first = [0];
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let mut said = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut said, &mut [0]).unwrap();
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    drop(child.stdout.take());
+    std::io::copy(&mut said, &mut std::io::sink()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let left: Vec<_> = fs::read_dir(tiny.file("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");

@@ -17,8 +17,10 @@ use rand::distr::uniform::SampleUniform;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::fmt;
 use std::hint::black_box;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// One computation of a contender, from the case's input to the slice.
@@ -104,8 +106,13 @@ pub fn compete<T: Number>(
     let (mut measured, mut wrong): (Vec<Measured>, Vec<_>) = (Vec::new(), Vec::new());
     let mut timed: Vec<Timed<'_>> = Vec::new();
     let mut bits = None;
+    let len = match case.start() {
+        Start::Unread(len) => len,
+        Start::Input(input) => input.len(),
+    };
+    let output = Rc::new(RefCell::new(vec![T::NAN; len]));
     for &who in contenders {
-        let Some(mut entrant) = Entrant::new(case, who) else { continue };
+        let Some(mut entrant) = Entrant::new(case, who, &output) else { continue };
         match entrant.verify(case, &mut bits) {
             Ok(accuracy) => {
                 measured.push(Measured { who, accuracy, samples: Samples(Vec::new()) });
@@ -115,7 +122,7 @@ pub fn compete<T: Number>(
         }
     }
     let twin = measured.iter().position(|entry| entry.who.is_row()).unwrap_or(0);
-    if let Some(mut entrant) = measured.get(twin).and_then(|entry| Entrant::new(case, entry.who)) {
+    if let Some(mut entrant) = measured.get(twin).and_then(|entry| Entrant::new(case, entry.who, &output)) {
         timed.push(Box::new(move |calls| entrant.time(calls)));
     }
     let mut calls_per_run = Vec::new();
@@ -149,56 +156,34 @@ impl Comparison {
     }
 }
 
-/// Room for an output that begins at the beginning of a page, so that no contender has a luckier place than another.
-struct Paged<T> {
-    room: Vec<T>,
-    start: usize,
-    len: usize,
-}
-
-impl<T: Copy> Paged<T> {
-    fn new(len: usize, filling: T) -> Self {
-        const PAGE: usize = 4096;
-        let room = vec![filling; len + PAGE / size_of::<T>()];
-        let start = room.as_ptr().align_offset(PAGE).min(PAGE / size_of::<T>());
-        Self { room, start, len }
-    }
-
-    fn get(&mut self) -> &mut [T] {
-        &mut self.room[self.start..][..self.len]
-    }
-}
+/// Where all contenders of a case write, in turn: places of their own would make some of them faster, as chance has it
+/// with the pages of memory.
+type Output<T> = Rc<RefCell<Vec<T>>>;
 
 /// A contender at work on a case.
 struct Entrant<'a, T> {
     who: Contender,
     start: Start<'a, T>,
     call: Call<'a, T>,
-    output: Paged<T>,
+    output: Output<T>,
 }
 
 impl<'a, T: Number> Entrant<'a, T> {
-    fn new(case: &'a dyn Case<T>, who: Contender) -> Option<Self> {
-        let call = case.call(who)?;
-        let start = case.start();
-        let output = match start {
-            Start::Unread(len) => Paged::new(len, T::NAN),
-            Start::Input(input) => {
-                let mut output = Paged::new(input.len(), T::NAN);
-                output.get().copy_from_slice(input);
-                output
-            }
-        };
-        Some(Self { who, start, call, output })
+    fn new(case: &'a dyn Case<T>, who: Contender, output: &Output<T>) -> Option<Self> {
+        Some(Self { who, start: case.start(), call: case.call(who)?, output: Rc::clone(output) })
     }
 
     /// The error of the first call; `bits` is the result of the first contender whose bits others must match.
     fn verify(&mut self, case: &dyn Case<T>, bits: &mut Option<Vec<T>>) -> Result<Accuracy, Wrong> {
-        let output = self.output.get();
+        let output = &mut *self.output.borrow_mut();
+        match self.start {
+            Start::Unread(_) => output.fill(T::NAN),
+            Start::Input(input) => output.copy_from_slice(input),
+        }
         (self.call)(output)?;
         let accuracy = case.oracle().judge(output, case.bound(self.who))?;
         if self.who.bits_match() {
-            same_bits(output, bits.get_or_insert_with(|| output.to_vec()))?;
+            same_bits(output, bits.get_or_insert_with(|| output.clone()))?;
         }
         Ok(accuracy)
     }
@@ -209,7 +194,7 @@ impl<'a, T: Number> Entrant<'a, T> {
             Start::Unread(_) => self.time_without_pause(calls),
             Start::Input(input) => (0..calls)
                 .map(|_| {
-                    self.output.get().copy_from_slice(input);
+                    self.output.borrow_mut().copy_from_slice(input);
                     self.time_without_pause(1)
                 })
                 .sum(),
@@ -217,10 +202,10 @@ impl<'a, T: Number> Entrant<'a, T> {
     }
 
     fn time_without_pause(&mut self, calls: u32) -> Duration {
-        let output = self.output.get();
+        let output = &mut *self.output.borrow_mut();
         let begin = Instant::now();
         for _ in 0..calls {
-            (self.call)(black_box(output)).expect("this call succeeded when it was verified");
+            (self.call)(black_box(&mut *output)).expect("this call succeeded when it was verified");
         }
         begin.elapsed()
     }
