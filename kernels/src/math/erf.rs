@@ -9,6 +9,7 @@ use super::slices::Unary;
 use crate::simd::SimdF32;
 
 /// 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x
+#[derive(Clone, Copy)]
 pub(crate) struct Erf;
 
 const EDGE: f32 = 1.0;

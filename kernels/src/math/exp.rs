@@ -8,6 +8,7 @@ use super::slices::Unary;
 use crate::simd::{ROUND, SimdF32};
 
 /// e^x
+#[derive(Clone, Copy)]
 pub(crate) struct Exp;
 
 /// e^r on |r| <= 0.34675, lowest power first; relative error 0.053 * 2^-24.
@@ -46,6 +47,7 @@ impl Unary for Exp {
 }
 
 /// 2^x
+#[derive(Clone, Copy)]
 pub(crate) struct Exp2;
 
 /// 2^r on |r| <= 1/2, lowest power first; relative error 0.051 * 2^-24.

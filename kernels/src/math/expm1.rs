@@ -5,6 +5,7 @@ use super::slices::Unary;
 use crate::simd::SimdF32;
 
 /// e^x - 1
+#[derive(Clone, Copy)]
 pub(crate) struct Expm1;
 
 impl Unary for Expm1 {

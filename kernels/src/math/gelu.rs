@@ -12,6 +12,7 @@ use super::slices::{Activate, Unary};
 use crate::simd::SimdF32;
 
 /// x Phi(x), Phi the distribution function of the normal distribution
+#[derive(Clone, Copy)]
 pub(crate) struct Gelu;
 
 const C: f32 = 5.0;
@@ -91,6 +92,7 @@ impl Activate for Gelu {
 }
 
 /// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+#[derive(Clone, Copy)]
 pub(crate) struct GeluTanh;
 
 /// 2 sqrt(2 / pi), the first part with few bits: A1 + B x^2 then loses nothing that can't be found again.

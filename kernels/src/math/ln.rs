@@ -8,9 +8,11 @@ use super::slices::Unary;
 use crate::simd::SimdF32;
 
 /// ln x
+#[derive(Clone, Copy)]
 pub(crate) struct Ln;
 
 /// ln(1 + x)
+#[derive(Clone, Copy)]
 pub(crate) struct Log1p;
 
 /// -1/2 and (ln(1 + f) - f + f^2 / 2) / f^3 on -1/4 <= f <= 1/2, lowest power first; relative error of ln 0.083 * 2^-24.

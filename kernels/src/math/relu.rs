@@ -6,6 +6,7 @@ use super::slices::{Activate, Unary};
 use crate::simd::SimdF32;
 
 /// x
+#[derive(Clone, Copy)]
 pub(crate) struct Identity;
 
 impl Unary for Identity {
@@ -24,6 +25,7 @@ impl Activate for Identity {
 }
 
 /// 0 where x < 0, else x. Exact.
+#[derive(Clone, Copy)]
 pub(crate) struct Relu;
 
 impl Unary for Relu {
@@ -48,6 +50,7 @@ impl Activate for Relu {
 }
 
 /// alpha x where x < 0, else x. Correctly rounded.
+#[derive(Clone, Copy)]
 pub(crate) struct LeakyRelu(pub f32);
 
 impl Unary for LeakyRelu {
@@ -66,6 +69,7 @@ impl Activate for LeakyRelu {
 }
 
 /// alpha (e^x - 1) where x <= 0, else x (Clevert et al. 2015). At most 2 ULP.
+#[derive(Clone, Copy)]
 pub(crate) struct Elu(pub f32);
 
 impl Unary for Elu {
@@ -84,6 +88,7 @@ impl Activate for Elu {
 }
 
 /// 0 where x <= -3, x where x >= 3, else x (x + 3) / 6 (Howard et al. 2019). At most 2 ULP.
+#[derive(Clone, Copy)]
 pub(crate) struct HardSwish;
 
 /// 1/6 in two parts.

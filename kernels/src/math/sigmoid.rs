@@ -5,6 +5,7 @@ use super::slices::{Activate, Unary};
 use crate::simd::SimdF32;
 
 /// 1 / (1 + e^-x)
+#[derive(Clone, Copy)]
 pub(crate) struct Sigmoid;
 
 impl Unary for Sigmoid {

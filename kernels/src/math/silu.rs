@@ -5,6 +5,7 @@ use super::slices::{Activate, Unary};
 use crate::simd::SimdF32;
 
 /// x / (1 + e^-x)
+#[derive(Clone, Copy)]
 pub(crate) struct Silu;
 
 impl Unary for Silu {
@@ -30,6 +31,7 @@ impl Activate for Silu {
 /// x tanh(ln(1 + e^x))
 ///
 /// With z = e^x and m = 2 + z, tanh(ln(1 + z)) = z m / (z m + 2).
+#[derive(Clone, Copy)]
 pub(crate) struct Mish;
 
 impl Unary for Mish {

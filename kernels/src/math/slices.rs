@@ -3,13 +3,13 @@
 use crate::simd::{GROUP, SimdF32};
 
 /// An operation that takes an element of each of `IN` slices and gives one for each of `OUT` slices.
-pub(super) trait Elementwise<const IN: usize, const OUT: usize> {
+pub(super) trait Elementwise<const IN: usize, const OUT: usize>: Copy {
     /// The operation, lane by lane.
     fn apply<S: SimdF32>(&self, s: S, x: [S::V; IN]) -> [S::V; OUT];
 }
 
 /// A function of one float.
-pub(crate) trait Unary {
+pub(crate) trait Unary: Copy {
     /// The function, lane by lane.
     fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V;
 }
@@ -33,6 +33,7 @@ pub(crate) trait Activate: Unary {
 }
 
 /// The gradient through an activation: from what was saved of the forward pass, and the gradient of the output.
+#[derive(Clone, Copy)]
 pub(super) struct Backward<F>(pub F);
 
 impl<F: Activate> Elementwise<2, 1> for Backward<F> {
@@ -60,6 +61,8 @@ pub(super) unsafe fn each<S: SimdF32, F: Elementwise<IN, OUT>, const IN: usize, 
     s.run(
         #[inline(always)]
         || {
+            // A value of its own, which no store to `y` can change: its numbers stay in registers.
+            let f = *f;
             let (mut inputs, mut outputs) = ([[0.0; GROUP]; IN], [[0.0; GROUP]; OUT]);
             let mut i = 0;
             // Elements that are less than a vector, and come next.

@@ -7,6 +7,7 @@ use super::slices::{Activate, Unary};
 use crate::simd::SimdF32;
 
 /// ln(1 + e^x) = max(x, 0) + ln(1 + z), z = e^-|x|
+#[derive(Clone, Copy)]
 pub(crate) struct Softplus;
 
 impl Unary for Softplus {

@@ -7,6 +7,7 @@ use super::slices::{Activate, Unary};
 use crate::simd::SimdF32;
 
 /// tanh x
+#[derive(Clone, Copy)]
 pub(crate) struct Tanh;
 
 impl Unary for Tanh {

@@ -137,6 +137,7 @@ fn flushed<S: SimdF32>(s: S, x: S::V) -> S::V {
 }
 
 /// See [`Update::Sgd`].
+#[derive(Clone, Copy)]
 struct Sgd {
     rate: f32,
 }
@@ -149,6 +150,7 @@ impl Elementwise<2, 1> for Sgd {
 }
 
 /// See [`Update::Momentum`] and [`Update::Nesterov`].
+#[derive(Clone, Copy)]
 struct Momentum {
     rate: f32,
     momentum: f32,
@@ -166,6 +168,7 @@ impl Elementwise<3, 2> for Momentum {
 }
 
 /// [`Update::RmsProp`], and with no `rest` [`Update::Adagrad`].
+#[derive(Clone, Copy)]
 struct MeanSquare {
     rate: f32,
     rest: Option<f32>,
@@ -189,6 +192,7 @@ impl Elementwise<3, 2> for MeanSquare {
 }
 
 /// See [`Update::AdamW`]; with a `keep` of 1, which changes nothing, [`Update::Adam`].
+#[derive(Clone, Copy)]
 struct AdamW {
     adam: Adam,
     keep: f32,
@@ -206,6 +210,7 @@ impl Elementwise<4, 3> for AdamW {
 }
 
 /// `a x + y`, rounded once.
+#[derive(Clone, Copy)]
 struct Axpy(f32);
 
 impl Elementwise<2, 1> for Axpy {
@@ -216,6 +221,7 @@ impl Elementwise<2, 1> for Axpy {
 }
 
 /// `a x`
+#[derive(Clone, Copy)]
 struct Scale(f32);
 
 impl Unary for Scale {
