@@ -15,16 +15,13 @@ type Shape = ([usize; 3], [bool; 2]);
 
 const PLAIN: [bool; 2] = [false, false];
 
-/// Layers of the reference model for a batch and for one image.
-const FORWARD: [[usize; 3]; 4] = [[32, 784, 128], [32, 128, 10], [1, 784, 128], [32, 10, 128]];
-
 fn squares<T: Scalar + Element + From<f32>>(c: &mut Criterion) {
     let sizes = [8, 16, 32, 64, 128, 256, 512, 1024];
     products::<T>(c, &format!("gemm_{}", type_name::<T>()), &sizes.map(|size| ([size; 3], PLAIN)));
 }
 
 fn mlp(c: &mut Criterion) {
-    let forward = FORWARD.map(|sizes| (sizes, PLAIN));
+    let forward = [[32, 784, 128], [32, 128, 10], [1, 784, 128], [32, 10, 128]].map(|sizes| (sizes, PLAIN));
     // The gradients of weights: A is a batch, transposed.
     let gradients = [[784, 32, 128], [128, 32, 10]].map(|sizes| (sizes, [true, false]));
     products::<f32>(c, "gemm_mlp", &[&forward[..], &gradients].concat());
@@ -38,7 +35,7 @@ fn layouts(c: &mut Criterion) {
 /// Packing B by itself, and products whose B was packed before.
 fn packing(c: &mut Criterion) {
     let mut group = c.benchmark_group("gemm_packing");
-    for [m, k, n] in FORWARD.into_iter().chain([[256; 3], [512; 3]]) {
+    for [m, k, n] in [[32, 784, 128], [32, 128, 10], [256; 3], [512; 3]] {
         let (a, b, mut out) = (numbers(m * k), numbers(k * n), vec![0.0; m * n]);
         let a = MatRef::new(&a, m, k).expect("a slice of this size");
         let b = MatRef::new(&b, k, n).expect("a slice of this size");

@@ -113,7 +113,7 @@ fn tiny() -> TempDir {
 
 fn harness(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-    command.args(args).env_remove("KERNELS_ISA");
+    command.args(args).env_remove("KERNELS_ISA").env_remove("KERNELS_PROFILE");
     command
 }
 
@@ -138,6 +138,9 @@ fn records_are_as_documented() {
     }
     schema.check_record(&record(&mut harness(&["act", "silu", "100", "--time", "0"])), "act");
     schema.check_record(&record(&mut harness(&["step", "9,5,3", "--time", "0"])), "step");
+    let profile = format!("{out}/this.profile");
+    schema.check_record(&record(&mut harness(&["tune", "--time", "0", "--out", &profile])), "tune");
+    schema.check_record(&record(&mut harness(&["tune", "--explain", "--out", &profile])), "tune");
     let train = ["train", "--epochs", "1", "--hidden", "5", "--data", data, "--out", out];
     schema.check_record(&record(&mut harness(&train)), "train");
     let model = format!("{out}/model.safetensors");

@@ -91,6 +91,8 @@ struct Record {
     steps: Vec<Step>,
     /// What the search found against the default, on shapes that it did not see.
     gain: Option<Estimate>,
+    /// What the gain says.
+    verdict: Option<Verdict>,
     shapes: Vec<ShapeGain>,
 }
 
@@ -136,8 +138,8 @@ fn run_for<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
         task.search::<T>(default, start, args.time, console)?
     };
     args.json.write(&record, console)?;
-    match &record.gain {
-        Some(gain) if args.verify && gain.high < 1.0 => Err(Error::Checks {
+    match (&record.gain, record.verdict) {
+        (Some(gain), Some(Verdict::Slower)) if args.verify => Err(Error::Checks {
             failures: vec![format!("{} is slower than the default: {}", task.file.display(), percent_gain(gain))],
         }),
         _ => Ok(()),
@@ -316,6 +318,7 @@ impl Task {
             tried,
             steps,
             gain: outcome.map(|outcome| outcome.gain),
+            verdict: outcome.map(|outcome| outcome.verdict),
             shapes: shapes.map(|(shape, &gain)| ShapeGain { shape: name(shape), gain }).collect(),
         }
     }
