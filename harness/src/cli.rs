@@ -1,6 +1,9 @@
 //! The command line.
 
-use crate::commands::{act, certify, compare, fingerprint, gemm, info, predict, report, step, train, tune};
+use crate::commands::{
+    act, certify, compare, evaluate, export, fingerprint, gemm, import, info, monitor, predict, prune, quantize, report, step,
+    train, tune,
+};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -62,6 +65,18 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Measure a saved model on the test images
+    Evaluate(evaluate::Args),
+    /// Write a saved model for other programs: ONNX, NPZ, safetensors, Rust source
+    Export(export::Args),
+    /// Read a model that another program wrote: ONNX, NPZ, safetensors
+    Import(import::Args),
+    /// Make a saved model a quarter of its size: 8 bits instead of 32
+    Quantize(quantize::Args),
+    /// Put most weights of a saved model to 0, and train the others on
+    Prune(prune::Args),
+    /// Compare what a saved model meets and says with what it met and said in training
+    Monitor(monitor::Args),
     /// Show the CPU, the rows of the kernels' table, the caches and the data found
     Info(info::Args),
 }
@@ -102,6 +117,12 @@ fn run(cli: Cli) -> Result<()> {
             Ok(console.data(&String::from_utf8_lossy(&script))?)
         }
         Command::Info(args) => info::run(&args, &mut console),
+        Command::Evaluate(args) => evaluate::run(&args, &console),
+        Command::Export(args) => export::run(&args, &console),
+        Command::Import(args) => import::run(&args, &console),
+        Command::Quantize(args) => quantize::run(&args, &console),
+        Command::Prune(args) => prune::run(&args, &console),
+        Command::Monitor(args) => monitor::run(&args, &console),
     }
 }
 

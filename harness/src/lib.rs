@@ -16,6 +16,7 @@
 //! | [`training`] | training runs: who computes, the digest of weights, equal steps for all |
 //! | [`tune`] | the search for block sizes and thresholds that suit a CPU |
 //! | [`budget`] | where the time of a training step goes |
+//! | [`model`] | a trained model from a file, and how fast its predictions are |
 //! | [`machine`] | CPU, cores and caches as the system tells them |
 //! | [`image`] | digits from PNG and PGM files, as MNIST has them |
 //! | [`chart`] | charts as SVG that follows light and dark pages |
@@ -40,6 +41,7 @@ pub mod image;
 pub mod interrupt;
 pub mod machine;
 pub mod measure;
+pub mod model;
 pub mod naive;
 pub mod number;
 pub mod oracle;

@@ -3,11 +3,17 @@
 pub mod act;
 pub mod certify;
 pub mod compare;
+pub mod evaluate;
+pub mod export;
 pub mod fingerprint;
 pub mod gemm;
+pub mod import;
 pub mod info;
 mod json;
+pub mod monitor;
 pub mod predict;
+pub mod prune;
+pub mod quantize;
 pub mod report;
 mod rivals;
 pub mod step;

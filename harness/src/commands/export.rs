@@ -1,0 +1,86 @@
+//! `harness export`: a saved model in a form that others read.
+
+use crate::console::Console;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::size;
+use crate::report::thousands;
+use clap::ValueEnum;
+use nn::Mlp;
+use nn::export::{self, Layout};
+use nn::onnx::{self, Input, Output};
+use std::path::{Path, PathBuf};
+
+/// Arguments of the command.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model, as `harness train` saves it
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The file to write
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+    /// Its format [default: by its ending: .onnx, .npz, .safetensors, .rs]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// ONNX: take pixels from 0 to 255 instead of numbers
+    #[arg(long)]
+    pixels: bool,
+    /// ONNX: give the outputs of the last layer instead of probabilities
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Forms of a model.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Weights, activations, scaling and softmax, for onnxruntime and others
+    Onnx,
+    /// Weights for NumPy
+    Npz,
+    /// Weights, inputs x outputs
+    Safetensors,
+    /// Weights as safetensors, outputs x inputs, as torch.nn.Linear has them
+    Pytorch,
+    /// A Rust module that needs no crate
+    Rust,
+}
+
+impl Format {
+    /// The format that goes with the ending of a file.
+    pub fn of(file: &Path) -> Result<Self> {
+        match file.extension().and_then(|ending| ending.to_str()) {
+            Some("onnx") => Ok(Self::Onnx),
+            Some("npz") => Ok(Self::Npz),
+            Some("safetensors") => Ok(Self::Safetensors),
+            Some("rs") => Ok(Self::Rust),
+            _ => Err(Error::Usage(
+                "the ending of the file tells no format (.onnx, .npz, .safetensors, .rs): name it with --format",
+            )),
+        }
+    }
+}
+
+/// Reads and writes.
+pub fn run(args: &Args, console: &Console) -> Result<()> {
+    let to = &args.to;
+    let format = args.format.map_or_else(|| Format::of(to), Ok)?;
+    if format != Format::Onnx && (args.pixels || args.raw) {
+        return Err(Error::Usage("--pixels and --raw go with ONNX"));
+    }
+    let model = Mlp::load(&args.model)?;
+    files::prepare(to)?;
+    match format {
+        Format::Onnx => {
+            let input = if args.pixels { Input::Pixels } else { Input::Features };
+            let output = if args.raw { Output::Raw } else { Output::Probabilities };
+            onnx::save(to, &model, input, output)?;
+        }
+        Format::Npz => export::save_npz(to, &model)?,
+        Format::Safetensors => export::save_safetensors(to, &model, Layout::InputsOutputs)?,
+        Format::Pytorch => export::save_safetensors(to, &model, Layout::PyTorch)?,
+        Format::Rust => files::write_whole(to, &export::rust_source(&model, to)?)?,
+    }
+    console.line(format_args!("{}: {} bytes", to.display(), thousands(size(to))))?;
+    Ok(())
+}

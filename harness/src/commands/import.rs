@@ -1,0 +1,81 @@
+//! `harness import`: a model that another program wrote, made a file of ours.
+
+use super::export::Format;
+use crate::console::Console;
+use crate::error::{Error, Result};
+use crate::files;
+use clap::ValueEnum;
+use nn::export::{self, Layout};
+use nn::{Activation, onnx};
+use std::path::PathBuf;
+
+/// Arguments of the command.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file to read
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+    /// The model to write
+    #[arg(value_name = "MODEL")]
+    to: PathBuf,
+    /// Its format [default: by its ending: .onnx, .npz, .safetensors]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Between layers, where the file holds weights alone
+    #[arg(long, value_enum, default_value_t = Hidden::Relu)]
+    activation: Hidden,
+    /// Names of the classes
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    labels: Vec<String>,
+}
+
+/// Activations without settings.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Hidden {
+    Identity,
+    Relu,
+    Tanh,
+    Sigmoid,
+    Gelu,
+    GeluTanh,
+    Silu,
+    Softplus,
+    Mish,
+    HardSwish,
+}
+
+impl From<Hidden> for Activation {
+    fn from(hidden: Hidden) -> Self {
+        match hidden {
+            Hidden::Identity => Self::Identity,
+            Hidden::Relu => Self::Relu,
+            Hidden::Tanh => Self::Tanh,
+            Hidden::Sigmoid => Self::Sigmoid,
+            Hidden::Gelu => Self::Gelu,
+            Hidden::GeluTanh => Self::GeluTanh,
+            Hidden::Silu => Self::Silu,
+            Hidden::Softplus => Self::Softplus,
+            Hidden::Mish => Self::Mish,
+            Hidden::HardSwish => Self::HardSwish,
+        }
+    }
+}
+
+/// Reads and writes.
+pub fn run(args: &Args, console: &Console) -> Result<()> {
+    let (from, hidden) = (&args.from, args.activation.into());
+    let mut model = match args.format.map_or_else(|| Format::of(from), Ok)? {
+        Format::Onnx => onnx::load(from)?,
+        Format::Npz => export::load_npz(from, Layout::InputsOutputs, hidden)?,
+        Format::Safetensors => export::load_safetensors(from, Layout::InputsOutputs, hidden)?,
+        Format::Pytorch => export::load_safetensors(from, Layout::PyTorch, hidden)?,
+        Format::Rust => return Err(Error::Usage("Rust source is written, not read")),
+    };
+    if !args.labels.is_empty() {
+        model = model.with_labels(args.labels.clone())?;
+    }
+    files::prepare(&args.to)?;
+    model.save(&args.to)?;
+    console.print(model.summary())?;
+    Ok(())
+}

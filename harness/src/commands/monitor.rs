@@ -1,0 +1,154 @@
+//! `harness monitor`: what a saved model meets and says, against what it met and said in training.
+
+use crate::console::Console;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::model::Model;
+use crate::report::{Table, thousands};
+use clap::ValueEnum;
+use nn::monitor::{Report, Thresholds};
+use nn::{Dataset, Mlp, Mnist, Monitor};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
+use std::path::PathBuf;
+use std::time::Instant;
+
+const HELP: &str = "\
+Examples:
+  harness monitor model.safetensors --learn watched.safetensors    stores what the training images look like
+  harness monitor watched.safetensors                              the test images raise no alarm
+  harness monitor watched.safetensors --change invert              inverted ones do
+  harness monitor watched.safetensors --format prometheus          for a server that scrapes it
+
+Exit codes: 0 all well, 1 an error or an alarm, 2 wrong usage.";
+
+/// Arguments of the command.
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub struct Args {
+    /// The model, in f32; it holds the reference
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Look at the training images, and write the model with that as the reference to this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["change", "format", "samples"])]
+    learn: Option<PathBuf>,
+    /// Spoil the test images first
+    #[arg(long, value_enum)]
+    change: Option<Change>,
+    /// How many test images [default: all]
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// How to tell
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// What can go wrong with images.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Change {
+    /// Three pixels down
+    Shift,
+    /// Black for white
+    Invert,
+    /// Uniform noise of up to a quarter of the range, either way
+    Noise,
+}
+
+/// Ways to tell.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Prometheus,
+}
+
+/// Samples in a prediction that is timed.
+const BATCH: usize = 32;
+
+/// Learns, or compares.
+pub fn run(args: &Args, console: &Console) -> Result<()> {
+    let model = Mlp::load(&args.model)?;
+    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    if let Some(file) = &args.learn {
+        files::prepare(file)?;
+        let seen = watch(&Model::exact(model.clone())?, &data.train)?;
+        model.with_reference(seen.summary().clone())?.save(file)?;
+        let samples = thousands(data.train.len() as u64);
+        console.line(format_args!("{}: the model, and what {samples} training images look like", file.display()))?;
+        return Ok(());
+    }
+    let Some(reference) = model.reference().cloned() else {
+        return Err(Error::Usage("the model has no reference: give it one with --learn FILE"));
+    };
+    let test = args.samples.map_or_else(|| data.test.clone(), |n| data.test.head(n));
+    let test = args.change.map_or_else(|| Ok(test.clone()), |change| changed(&test, change))?;
+    let model = Model::exact(model)?;
+    let (monitor, thresholds) = (watch(&model, &test)?, Thresholds::default());
+    let report = monitor.report(&reference, &thresholds)?;
+    match args.format {
+        Format::Json => console.line(report.to_json())?,
+        Format::Prometheus => console.print(report.to_prometheus(&model.labels()))?,
+        Format::Table => console.print(table(&report, &thresholds))?,
+    }
+    if report.alarms.is_empty() {
+        return Ok(());
+    }
+    let line = |alarm: &nn::monitor::Alarm| format!("{} is {:.3}, above {}", alarm.figure, alarm.value, alarm.limit);
+    Err(Error::Checks { failures: report.alarms.iter().map(line).collect() })
+}
+
+/// Predicts batch by batch, and lets a monitor watch.
+fn watch(model: &Model, data: &Dataset) -> Result<Monitor> {
+    let mut monitor = Monitor::new(data.features(), model.outputs());
+    for start in (0..data.len()).step_by(BATCH) {
+        let batch = data.select(start..data.len().min(start + BATCH));
+        let begin = Instant::now();
+        let probabilities = model.probabilities(&batch)?;
+        monitor.observe_latency(begin.elapsed());
+        monitor.observe(batch.samples(), &probabilities)?;
+    }
+    Ok(monitor)
+}
+
+fn table(report: &Report, thresholds: &Thresholds) -> String {
+    let mut table = Table::new(&["figure", "value", "limit", ""]);
+    for (figure, value, limit) in report.figures(thresholds) {
+        let alarm = report.alarms.iter().any(|alarm| alarm.figure == figure);
+        let state = if alarm { "alarm" } else { "" };
+        table.row([figure.replace('_', " "), format!("{value:.3}"), format!("{limit}"), state.to_owned()]);
+    }
+    let latency = report.latency.map_or_else(String::new, |latency| {
+        let us = |seconds: f64| format!("{:.1} us", 1e6 * seconds);
+        format!("; {BATCH} in {}, 99 of 100 in at most {}", us(latency.p50), us(latency.p99))
+    });
+    let samples = thousands(report.samples);
+    let (confidence, entropy) = (report.mean_confidence, report.mean_entropy);
+    format!("{table}\n{samples} samples, mean confidence {confidence:.4}, mean entropy {entropy:.4} nats{latency}\n")
+}
+
+/// A copy of images that are spoilt.
+fn changed(data: &Dataset, change: Change) -> Result<Dataset> {
+    const SHIFT: usize = 3;
+    let (height, width) = (data.height(), data.width());
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut images = Vec::with_capacity(data.len() * height * width);
+    for i in 0..data.len() {
+        let image = data.image(i);
+        match change {
+            Change::Shift => {
+                let blank = SHIFT.min(height) * width;
+                images.extend(std::iter::repeat_n(0, blank));
+                images.extend(&image[..image.len() - blank]);
+            }
+            Change::Invert => images.extend(image.iter().map(|pixel| 255 - pixel)),
+            Change::Noise => images.extend(image.iter().map(|&pixel| {
+                let noise = (rng.next_u32() >> 25) as i32 - 64;
+                (i32::from(pixel) + noise).clamp(0, 255) as u8
+            })),
+        }
+    }
+    Ok(Dataset::new(images, data.labels().to_vec(), height, width)?)
+}
