@@ -21,6 +21,9 @@ pub struct Args {
     /// Also show how often each class was taken for each
     #[arg(long)]
     confusion: bool,
+    /// Write the probabilities to this file: f32, little-endian, samples x classes
+    #[arg(long, value_name = "FILE")]
+    probabilities: Option<PathBuf>,
 }
 
 /// Prints the scores.
@@ -29,6 +32,11 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let test = Mnist::load(files::data_dir(args.data.as_deref())?)?.test;
     let (classes, labels) = (model.outputs(), test.labels());
     let probabilities = model.probabilities(&test)?;
+    if let Some(file) = &args.probabilities {
+        files::prepare(file)?;
+        let bytes: Vec<u8> = probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
+        files::write_whole(file, &bytes)?;
+    }
     let predictions = model::classes(&probabilities, classes);
     let confusion = Confusion::new(classes, labels, &predictions)?;
     let mut table = Table::new(&["", "value"]);

@@ -1,0 +1,144 @@
+//! The commands for trained models, as their users meet them. Nothing here looks at times.
+
+use byteorder::{BigEndian, WriteBytesExt};
+use nn::{Kernels, Mlp, Mnist, Recipe, Trainer};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A folder with a tiny data set, images of a bright row each, and a model that knows them.
+struct Tiny(TempDir);
+
+const CLASSES: usize = 4;
+
+impl Tiny {
+    fn new() -> Self {
+        let tiny = Self(TempDir::new().unwrap());
+        for (name, count) in [("train", 600), ("t10k", 600)] {
+            let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();
+            let image = |(i, &label): (usize, &u8)| {
+                (0..CLASSES * 5)
+                    .map(move |p| if p / 5 == usize::from(label) { 200 } else { (i * 7 + p * 3) as u8 % 20 })
+            };
+            let images: Vec<u8> = labels.iter().enumerate().flat_map(image).collect();
+            idx(&tiny.file(&format!("{name}-images-idx3-ubyte")), &[count, CLASSES, 5], &images);
+            idx(&tiny.file(&format!("{name}-labels-idx1-ubyte")), &[count], &labels);
+        }
+        let (data, engine) = (Mnist::load(tiny.0.path()).unwrap(), Kernels::active().unwrap());
+        let model = Mlp::new(&[CLASSES * 5, 8, CLASSES], 0).unwrap().with_labels(["a", "b", "c", "d"]).unwrap();
+        let mut trainer = Trainer::new(model, Recipe { epochs: 30, ..Recipe::default() }, &engine).unwrap();
+        trainer.fit(&data.train, &mut ()).unwrap();
+        trainer.into_model().save(tiny.file("model")).unwrap();
+        tiny
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs a command; words that begin with `@` are files here.
+    fn run(&self, words: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+        for word in words.split(' ') {
+            match word.strip_prefix('@') {
+                Some("") => command.arg(self.0.path()),
+                Some(name) => command.arg(self.file(name)),
+                None => command.arg(word),
+            };
+        }
+        command.env_remove("KERNELS_ISA").output().unwrap()
+    }
+
+    #[track_caller]
+    fn good(&self, words: &str) -> String {
+        let output = self.run(words);
+        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn fails(&self, words: &str, code: i32, says: &[&str]) -> String {
+        let output = self.run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words}: {said}");
+        for part in says {
+            assert!(said.contains(part), "{words}: {part:?} is not in {said:?}");
+        }
+        assert!(!said.contains("panicked"), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {
+    let mut file = Vec::new();
+    file.write_u32::<BigEndian>(0x0800 + dims.len() as u32).unwrap();
+    for &dim in dims {
+        file.write_u32::<BigEndian>(dim as u32).unwrap();
+    }
+    file.extend_from_slice(bytes);
+    fs::write(path, file).unwrap();
+}
+
+#[test]
+fn a_model_goes_out_and_comes_back() {
+    let tiny = Tiny::new();
+    let whole = tiny.good("evaluate @model --data @ --confusion --probabilities @p");
+    assert!(whole.contains("accuracy") && whole.contains("1.0000") && whole.contains("is, taken for"), "{whole}");
+    let probabilities = fs::read(tiny.file("p")).unwrap();
+    assert_eq!(probabilities.len(), 600 * CLASSES * 4);
+    for (file, format) in [("m.onnx", ""), ("m.npz", ""), ("m.safetensors", ""), ("w", " --format pytorch")] {
+        tiny.good(&format!("export @model @{file}{format}"));
+        tiny.good(&format!("import @{file} @again{format}"));
+        tiny.good("evaluate @again --data @ --probabilities @p2");
+        assert!(fs::read(tiny.file("p2")).unwrap() == probabilities, "{file}");
+    }
+    tiny.good("export @model @pixels.onnx --pixels --raw");
+    tiny.good("export @model @folder/model.rs");
+    assert!(fs::read_to_string(tiny.file("folder/model.rs")).unwrap().contains("pub fn predict"));
+    tiny.good("import @m.npz @again --labels u,v,w,x");
+    assert_eq!(Mlp::load(tiny.file("again")).unwrap().labels(), ["u", "v", "w", "x"]);
+    tiny.fails("import @m.npz @again --labels u,v", 1, &["number of labels is 2"]);
+    tiny.fails("import @model @again --format onnx", 1, &["model: ", "message"]);
+    tiny.fails("import @nothing.onnx @again", 1, &["nothing.onnx", "cannot read"]);
+    tiny.fails("import @m.rs @again", 2, &["written, not read"]);
+    tiny.fails("export @model @m.txt", 2, &["--format"]);
+    tiny.fails("export @model @m.npz --pixels", 2, &["--pixels"]);
+    tiny.fails("export @model", 2, &["FILE"]);
+    tiny.fails("export @p @m.npz", 1, &["header"]);
+}
+
+#[test]
+fn a_model_gets_smaller() {
+    let tiny = Tiny::new();
+    let table = tiny.good("quantize @model @small --data @ --sample 100 --percentile 0.001");
+    assert!(table.contains("8 bits") && table.contains("points"), "{table}");
+    let table = tiny.good("evaluate @small --data @");
+    assert!(table.contains("1.0000") && table.lines().any(|line| line.starts_with("a ")), "{table}");
+    tiny.fails("quantize @model @small --data @ --percentile 0.7", 1, &["share of a percentile is 0.7"]);
+    tiny.fails("quantize @small @smaller --data @", 1, &["another program wrote"]);
+
+    let table = tiny.good("prune @model --data @ --sparsity 0.5,0.75 --scope layer --epochs 1 --out @pruned");
+    assert!(table.contains("50.0 %") && table.contains("75.0 %"), "{table}");
+    let pruned = Mlp::load(tiny.file("pruned")).unwrap();
+    assert_eq!(nn::prune::sparsity(&pruned), 0.75);
+    tiny.fails("prune @model --data @ --sparsity 1.5", 1, &["sparsity is 1.5"]);
+}
+
+#[test]
+fn a_model_is_watched() {
+    let tiny = Tiny::new();
+    tiny.fails("monitor @model --data @", 2, &["--learn"]);
+    tiny.good("monitor @model --learn @watched --data @");
+    let quiet = tiny.good("monitor @watched --data @");
+    assert!(quiet.contains("feature shift") && !quiet.contains("alarm"), "{quiet}");
+    let json: serde_json::Value = serde_json::from_str(&tiny.good("monitor @watched --data @ --format json")).unwrap();
+    assert_eq!((&json["samples"], &json["predictions"][0]), (&600.into(), &150.into()));
+    let text = tiny.good("monitor @watched --data @ --format prometheus --samples 8");
+    assert!(text.contains("nn_predictions_total{class=\"a\"} 2\n"), "{text}");
+    for change in ["shift", "invert", "noise"] {
+        let table = tiny.fails(&format!("monitor @watched --data @ --change {change}"), 1, &["feature_shift is"]);
+        assert!(table.contains("alarm"), "{table}");
+    }
+    tiny.fails("monitor @model --learn @w --change noise", 2, &["--change"]);
+}
