@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    act, certify, compare, evaluate, export, fingerprint, gemm, import, info, monitor, predict, prune, quantize, report, step,
-    train, tune,
+    act, certify, compare, evaluate, export, fingerprint, gemm, import, info, monitor, predict, prune, quantize,
+    report, step, train, tune,
 };
 use crate::console::Console;
 use crate::error::{Error, Result};

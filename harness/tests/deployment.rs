@@ -118,8 +118,11 @@ fn a_model_gets_smaller() {
     tiny.fails("quantize @model @small --data @ --percentile 0.7", 1, &["share of a percentile is 0.7"]);
     tiny.fails("quantize @small @smaller --data @", 1, &["another program wrote"]);
 
-    let table = tiny.good("prune @model --data @ --sparsity 0.5,0.75 --scope layer --epochs 1 --out @pruned");
+    let table =
+        tiny.good("prune @model --data @ --sparsity 0.5,0.75 --scope layer --epochs 1 --out @pruned --curve @c.svg");
     assert!(table.contains("50.0 %") && table.contains("75.0 %"), "{table}");
+    let svg = fs::read_to_string(tiny.file("c.svg")).unwrap();
+    assert!(svg.ends_with("</svg>\n") && svg.matches("<polyline").count() == 2, "{svg}");
     let pruned = Mlp::load(tiny.file("pruned")).unwrap();
     assert_eq!(nn::prune::sparsity(&pruned), 0.75);
     tiny.fails("prune @model --data @ --sparsity 1.5", 1, &["sparsity is 1.5"]);

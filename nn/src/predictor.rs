@@ -6,7 +6,7 @@ use crate::metrics::argmax;
 use crate::mlp::Mlp;
 use crate::norm::{Norm, scale_and_shift};
 use crate::store::{Store, first_mut};
-use kernels::{Activation, Backend, Gemm, MatMut, MatRef};
+use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Packed, Plan};
 use std::cell::Cell;
 use std::mem::swap;
 
@@ -102,7 +102,7 @@ pub struct Ranked {
 struct Layer {
     inputs: usize,
     outputs: usize,
-    weights: Store,
+    weights: Packed<f32>,
     bias: Store,
     norm: Norm,
     /// Of the normalisation; empty where there is none.
@@ -110,6 +110,8 @@ struct Layer {
     beta: Store,
     running: Store,
     activation: Activation,
+    /// For a sample alone, and for a whole chunk.
+    plans: [Plan; 2],
 }
 
 /// A model made ready for predictions. Many threads can use one at once. A sample's prediction has the same bits alone
@@ -152,19 +154,30 @@ impl Predictor {
     /// # Errors
     /// When `KERNELS_ISA` asks for one that this CPU lacks.
     pub fn new(model: &Mlp) -> Result<Self> {
-        Ok(Self::on(Backend::active()?, model))
+        Self::on(Backend::active()?, model)
     }
 
     /// [`Self::new`], for this row.
-    pub fn on(backend: &'static Backend, model: &Mlp) -> Self {
-        let layer = |(layer, parameters, running): (&crate::Dense, &[f32], &[f32])| {
-            let [weights, bias, gamma, beta] = layer.parts(parameters).map(Store::from);
+    ///
+    /// # Errors
+    /// When a layer is too large to be packed.
+    pub fn on(backend: &'static Backend, model: &Mlp) -> Result<Self> {
+        let mut layers = Vec::new();
+        for (layer, parameters, running) in model.parts() {
             let crate::Dense { inputs, outputs, activation, norm, .. } = *layer;
-            Layer { inputs, outputs, weights, bias, norm, gamma, beta, running: running.into(), activation }
-        };
-        let layers: Vec<Layer> = model.parts().map(layer).collect();
+            let [weights, others @ ..] = layer.parts(parameters);
+            let gemm = Gemm::new().backend(backend);
+            let weights = gemm.pack_b(MatRef::new(weights, inputs, outputs)?)?;
+            let plan = |rows| {
+                let (x, y) = (Layout::row_major(rows, inputs), Layout::row_major(rows, outputs));
+                gemm.prepare(x, weights.layout(), y)
+            };
+            let plans = [plan(1)?, plan(CHUNK)?];
+            let ([bias, gamma, beta], running) = (others.map(Store::from), running.into());
+            layers.push(Layer { inputs, outputs, weights, bias, norm, gamma, beta, running, activation, plans });
+        }
         let width = layers[1..].iter().map(|layer| layer.inputs).max().unwrap_or(0);
-        Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend }
+        Ok(Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend })
     }
 
     /// Numbers or pixels of a sample.
@@ -327,11 +340,15 @@ impl Predictor {
     }
 
     fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32], saved: &mut [f32]) -> Result<()> {
-        let &Layer { inputs, outputs, ref weights, ref bias, norm, activation, .. } = layer;
+        let &Layer { inputs, outputs, ref weights, ref bias, norm, activation, ref plans, .. } = layer;
         let gemm = Gemm::new().backend(self.backend).bias(bias);
         let gemm = if norm == Norm::None { gemm.activation(activation) } else { gemm };
-        let (x, w) = (MatRef::new(x, rows, inputs)?, MatRef::new(weights, inputs, outputs)?);
-        gemm.run(x, w, MatMut::new(&mut *y, rows, outputs)?)?;
+        let gemm = match rows {
+            1 => gemm.plan(&plans[0]),
+            CHUNK => gemm.plan(&plans[1]),
+            _ => gemm,
+        };
+        gemm.run(MatRef::new(x, rows, inputs)?, weights, MatMut::new(&mut *y, rows, outputs)?)?;
         if norm != Norm::None {
             norm.forward(outputs, Some(&layer.running), y, &mut saved[..norm.saved(rows, outputs)]);
             scale_and_shift(&layer.gamma, &layer.beta, y);

@@ -65,7 +65,7 @@ fn the_bits_are_those_of_the_model() -> Result<()> {
         let data = data(&x, inputs);
         for backend in Backend::supported() {
             let engine = Kernels { backend, par: &Serial };
-            let predictor = Predictor::on(backend, model);
+            let predictor = Predictor::on(backend, model)?;
             let mut found = vec![0.0; count * outputs];
             predictor.run(&x, &mut found)?;
             assert_eq!(bits(&found), bits(&model.run(&engine, &data)?), "model {m}, {backend:?}");

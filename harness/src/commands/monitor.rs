@@ -89,8 +89,8 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let (monitor, thresholds) = (watch(&model, &test)?, Thresholds::default());
     let report = monitor.report(&reference, &thresholds)?;
     match args.format {
-        Format::Json => console.line(report.to_json())?,
-        Format::Prometheus => console.print(report.to_prometheus(&model.labels()))?,
+        Format::Json => console.data(&(report.to_json() + "\n"))?,
+        Format::Prometheus => console.data(&report.to_prometheus(&model.labels()))?,
         Format::Table => console.print(table(&report, &thresholds))?,
     }
     if report.alarms.is_empty() {

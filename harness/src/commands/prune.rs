@@ -31,6 +31,9 @@ pub struct Args {
     /// Write the model of the last share to this file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Draw accuracy over sparsity into this file
+    #[arg(long, value_name = "FILE.svg")]
+    curve: Option<PathBuf>,
     /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -49,7 +52,7 @@ enum Which {
 pub fn run(args: &Args, console: &Console) -> Result<()> {
     let exact = Mlp::load(&args.model)?;
     let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
-    if let Some(file) = &args.out {
+    for file in [&args.out, &args.curve].into_iter().flatten() {
         files::prepare(file)?;
     }
     let engine = Kernels::active()?;
@@ -66,7 +69,7 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let weights = exact.parameters().step_by(2).map(|w| w.len() as u64).sum::<u64>();
     let mut table = Table::new(&["sparsity", "weights left", "pruned", "trained on", "points"]);
     table.row(cells(prune::sparsity(&exact), weights, format!("{before:.4}"), before));
-    let mut last = None;
+    let (mut cut, mut after, mut last) = (vec![(0.0, before)], vec![(0.0, before)], None);
     for &share in &args.sparsity {
         let mut model = prune::prune(&exact, share, scope)?;
         let pruned = accuracy(&model)?;
@@ -80,11 +83,59 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
         let (sparsity, tuned) = (prune::sparsity(&model), accuracy(&model)?);
         let left = weights - (sparsity * weights as f64).round() as u64;
         table.row(cells(sparsity, left, format!("{pruned:.4}"), tuned));
+        cut.push((sparsity, pruned));
+        after.push((sparsity, tuned));
         last = Some(model);
     }
     console.print(table)?;
+    if let Some(file) = &args.curve {
+        files::write_whole(file, &curve(&after, &cut))?;
+    }
     if let Some(file) = &args.out {
         last.ok_or(Error::Usage("--out needs a --sparsity"))?.save(file)?;
     }
     Ok(())
+}
+
+/// Accuracy over sparsity, trained on and not, as an SVG that follows light and dark pages.
+fn curve(after: &[(f64, f64)], cut: &[(f64, f64)]) -> String {
+    const WIDTH: f64 = 480.0;
+    const HEIGHT: f64 = 240.0;
+    let lowest = after.iter().chain(cut).map(|&(_, accuracy)| accuracy).fold(0.9, f64::min);
+    let floor = (lowest * 10.0).floor() / 10.0;
+    let x = |sparsity: f64| 60.0 + sparsity * WIDTH;
+    let y = |accuracy: f64| 20.0 + (1.0 - accuracy) / (1.0 - floor) * HEIGHT;
+    let mut svg = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 560 310\" width=\"560\" height=\"310\" role=\"img\" \
+         font-family=\"system-ui,sans-serif\" font-size=\"13\">\n<title>Accuracy over sparsity</title>\n<style>\
+         svg{color:#1c1c1a;--a:#2a6fdb;--b:#c2571a}@media(prefers-color-scheme:dark){svg{color:#eeede8;--a:#6ea3f5;--b:#e58a55}}\
+         text{fill:currentColor}.grid{stroke:currentColor;opacity:.15}</style>\n",
+    );
+    let text = |x: f64, y: f64, anchor: &str, text: &str| {
+        format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>\n")
+    };
+    for step in 0..=5 {
+        let accuracy = floor + (1.0 - floor) * f64::from(step) / 5.0;
+        let (at, end) = (y(accuracy), x(1.0));
+        svg += &format!("<path class=\"grid\" d=\"M{} {at:.1}H{end:.1}\"/>\n", x(0.0));
+        svg += &text(52.0, at + 4.0, "end", &format!("{:.0} %", 100.0 * accuracy));
+        let sparsity = f64::from(step) / 5.0;
+        svg += &text(x(sparsity), 280.0, "middle", &format!("{:.0} %", 100.0 * sparsity));
+    }
+    svg += &text(x(0.5), 302.0, "middle", "weights that are 0");
+    for (points, name, colour, line) in [(cut, "pruned", "--b", 240.0), (after, "trained on", "--a", 220.0)] {
+        let path: Vec<String> = points.iter().map(|&(s, a)| format!("{:.1},{:.1}", x(s), y(a))).collect();
+        let path = path.join(" ");
+        svg += &format!("<polyline points=\"{path}\" fill=\"none\" stroke=\"var({colour})\" stroke-width=\"2\"/>\n");
+        for &(sparsity, accuracy) in points {
+            svg += &format!(
+                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"var({colour})\"/>\n",
+                x(sparsity),
+                y(accuracy)
+            );
+        }
+        svg += &format!("<circle cx=\"76\" cy=\"{:.1}\" r=\"5\" fill=\"var({colour})\"/>\n", line - 4.0);
+        svg += &text(88.0, line, "start", name);
+    }
+    svg + "</svg>\n"
 }
