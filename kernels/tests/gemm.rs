@@ -443,6 +443,22 @@ fn what_a_batch_plan_or_packed_operand_does_not_fit_is_an_error() {
     assert_eq!(c, [7.0; 24], "a refused call writes nothing");
 }
 
+/// Groups of columns and chunks of k that run side by side, in any number; a vector with gaps; a matrix from memory.
+#[test]
+fn matrix_times_vector() {
+    let (row, sparse) = (Layout::RowMajor, Layout::Sparse);
+    for k in [3, CHUNK - 1, CHUNK, 3 * CHUNK, 3 * CHUNK + 13] {
+        for m in [3, 8, 17, 70] {
+            for (layouts, beta) in [((row, row, row), 0.0), ((Layout::Sub, sparse, sparse), 0.5)] {
+                let case = Case { layouts, beta, bias: Along::Rows, ..Case::plain(m, k, 1) };
+                case.check::<f32>(&backends(), &WAYS);
+                case.check::<f64>(&backends(), &WAYS);
+            }
+        }
+    }
+    Case::plain(2503, 2600, 1).check::<f32>(&backends(), &WAYS[..1]);
+}
+
 #[test]
 fn large_enough_for_every_loop_with_the_default_blocks() {
     for (m, k, n) in [(500, 520, 300), (300, 1100, 130)] {

@@ -157,29 +157,53 @@ unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
     lines: usize,
     steps: usize,
 ) {
-    // SAFETY: the caller's promise.
-    let square = unsafe { load_square::<S, T, FULL>(s, from, line, lines, steps) };
-    let across = s.first(lines);
-    for (r, row) in square[..S::LANES].iter().enumerate() {
-        let to = to.wrapping_add(r * step);
-        // SAFETY: the places of `lines` elements in step r.
-        unsafe {
-            if FULL {
-                s.store(to, *row);
-            } else if r < steps {
-                s.store_masked(to, across, *row);
+    // SAFETY: the caller's promise; a square has the places of `lines` elements in each step.
+    unsafe {
+        if FULL {
+            let half = S::LANES / 2;
+            for p in [0, half] {
+                for (r, row) in load_half(s, from.add(p), line)[..half].iter().enumerate() {
+                    s.store(to.add((p + r) * step), *row);
+                }
+            }
+        } else {
+            let across = s.first(lines);
+            for (r, row) in load_part(s, from, line, lines, steps)[..S::LANES].iter().enumerate() {
+                if r < steps {
+                    s.store_masked(to.wrapping_add(r * step), across, *row);
+                }
             }
         }
     }
 }
 
-/// Reads a square of `lines` by `steps` elements, the lines `line` apart, and transposes it: vector r holds step r of each
-/// line, and 0 where there is no line. `FULL` says that there are `LANES` of both.
+/// Reads `LANES / 2` elements of `LANES` lines, which are `line` apart, and transposes them: vector r holds step r of each
+/// line.
 ///
 /// # Safety
 /// These elements are readable.
 #[inline(always)]
-pub(super) unsafe fn load_square<S: Simd<T>, T: Float, const FULL: bool>(
+pub(super) unsafe fn load_half<S: Simd<T>, T: Float>(s: S, from: *const T, line: isize) -> [S::V; GROUP] {
+    let half = S::LANES / 2;
+    let mut rows = [s.splat(T::ZERO); GROUP];
+    for (r, row) in rows[..half].iter_mut().enumerate() {
+        let from = from.wrapping_offset(r as isize * line);
+        // SAFETY: lines r and r + half.
+        *row = unsafe { s.load_halves(from, from.wrapping_offset(half as isize * line)) };
+    }
+    turn::<S, T, 1>(s, &mut rows, half);
+    turn::<S, T, 2>(s, &mut rows, half);
+    turn::<S, T, 4>(s, &mut rows, half);
+    rows
+}
+
+/// Reads `steps` elements of `lines` lines, at most `LANES` of both, and transposes them: vector r holds step r of each
+/// line, and 0 where there is no line.
+///
+/// # Safety
+/// These elements are readable.
+#[inline(always)]
+pub(super) unsafe fn load_part<S: Simd<T>, T: Float>(
     s: S,
     from: *const T,
     line: isize,
@@ -187,32 +211,27 @@ pub(super) unsafe fn load_square<S: Simd<T>, T: Float, const FULL: bool>(
     steps: usize,
 ) -> [S::V; GROUP] {
     let along = s.first(steps);
-    let mut square = [s.splat(T::ZERO); GROUP];
-    for (r, row) in square[..S::LANES].iter_mut().enumerate() {
-        let from = from.wrapping_offset(r as isize * line);
-        // SAFETY: `steps` elements of line r.
-        unsafe {
-            if FULL {
-                *row = s.load(from);
-            } else if r < lines {
-                *row = s.load_masked(from, along);
-            }
+    let mut rows = [s.splat(T::ZERO); GROUP];
+    for (r, row) in rows[..S::LANES].iter_mut().enumerate() {
+        if r < lines {
+            // SAFETY: `steps` elements of line r.
+            *row = unsafe { s.load_masked(from.wrapping_offset(r as isize * line), along) };
         }
     }
-    turn::<S, T, 1>(s, &mut square);
-    turn::<S, T, 2>(s, &mut square);
-    turn::<S, T, 4>(s, &mut square);
-    turn::<S, T, 8>(s, &mut square);
-    square
+    turn::<S, T, 1>(s, &mut rows, S::LANES);
+    turn::<S, T, 2>(s, &mut rows, S::LANES);
+    turn::<S, T, 4>(s, &mut rows, S::LANES);
+    turn::<S, T, 8>(s, &mut rows, S::LANES);
+    rows
 }
 
-/// One stage of a transposition: swaps the off-diagonal blocks of each square of 2 D x 2 D.
+/// One stage of a transposition of `n` vectors: swaps the off-diagonal blocks of each square of 2 D x 2 D.
 #[inline(always)]
-fn turn<S: Simd<T>, T: Float, const D: usize>(s: S, square: &mut [S::V; GROUP]) {
-    if D < S::LANES {
-        for i in 0..S::LANES {
+fn turn<S: Simd<T>, T: Float, const D: usize>(s: S, rows: &mut [S::V; GROUP], n: usize) {
+    if D < n {
+        for i in 0..n {
             if i & D == 0 {
-                (square[i], square[i | D]) = s.trn::<D>(square[i], square[i | D]);
+                (rows[i], rows[i | D]) = s.trn::<D>(rows[i], rows[i | D]);
             }
         }
     }

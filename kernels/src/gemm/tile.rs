@@ -185,7 +185,7 @@ pub(super) fn opaque<X>(p: *const X) -> *const X {
 
 /// A stride, treated so.
 #[inline(always)]
-fn opaque_stride(stride: isize) -> isize {
+pub(super) fn opaque_stride(stride: isize) -> isize {
     opaque(std::ptr::without_provenance::<u8>(stride.cast_unsigned())).addr().cast_signed()
 }
 

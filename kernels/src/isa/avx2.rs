@@ -89,6 +89,24 @@ unsafe fn store_first_f64(p: *mut f64, mask: __m256i, v: __m256d) {
     }
 }
 
+/// See [`Simd::in_order`].
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn in_order<T>(v: __m256, p: *const T) -> (__m256, *const T) {
+    #[cfg(not(miri))]
+    {
+        let (mut v, mut p) = (v, p);
+        // SAFETY: no instruction at all; the values stay in their registers.
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through it here")]
+        unsafe {
+            std::arch::asm!("/* {0} {1} */", inout(ymm_reg) v, inout(reg) p, options(nomem, nostack, preserves_flags));
+        }
+        (v, p)
+    }
+    #[cfg(miri)]
+    (v, p)
+}
+
 /// A window of 8 entries that starts at `8 - n` selects the first `n` lanes.
 static WINDOW_F32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 /// The same for 4 doubles.
@@ -108,6 +126,16 @@ impl Simd<f32> for Avx2 {
     unsafe fn load(self, p: *const f32) -> __m256 {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm256_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const f32, q: *const f32) -> __m256 {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_loadu2_m128(q, p) }
+    }
+    #[inline(always)]
+    fn in_order(self, v: __m256, p: *const f32) -> (__m256, *const f32) {
+        // SAFETY: the token.
+        unsafe { in_order(v, p) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m256) {
@@ -213,6 +241,18 @@ impl Simd<f64> for Avx2 {
     unsafe fn load(self, p: *const f64) -> __m256d {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm256_loadu_pd(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const f64, q: *const f64) -> __m256d {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_loadu2_m128d(q, p) }
+    }
+    #[inline(always)]
+    fn in_order(self, v: __m256d, p: *const f64) -> (__m256d, *const f64) {
+        // SAFETY: the token.
+        let (v, p) = unsafe { in_order(_mm256_castpd_ps(v), p) };
+        // SAFETY: the token.
+        (unsafe { _mm256_castps_pd(v) }, p)
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f64, v: __m256d) {

@@ -57,6 +57,11 @@ impl Simd<f32> for Avx512 {
         unsafe { _mm512_loadu_ps(p) }
     }
     #[inline(always)]
+    unsafe fn load_halves(self, p: *const f32, q: *const f32) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_castpd_ps(<Self as Simd<f64>>::load_halves(self, p.cast(), q.cast())) }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm512_storeu_ps(p, v) }
@@ -160,6 +165,11 @@ impl Simd<f64> for Avx512 {
     unsafe fn load(self, p: *const f64) -> __m512d {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm512_loadu_pd(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const f64, q: *const f64) -> __m512d {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(_mm256_loadu_pd(p)), _mm256_loadu_pd(q)) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f64, v: __m512d) {

@@ -72,6 +72,11 @@ impl Simd<f32> for Neon {
         unsafe { vld1q_f32(p) }
     }
     #[inline(always)]
+    unsafe fn load_halves(self, p: *const f32, q: *const f32) -> float32x4_t {
+        // SAFETY: the token; the caller's promise.
+        unsafe { vcombine_f32(vld1_f32(p), vld1_f32(q)) }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: float32x4_t) {
         // SAFETY: the token; the caller's promise.
         unsafe { vst1q_f32(p, v) }
@@ -179,6 +184,11 @@ impl Simd<f64> for Neon {
     unsafe fn load(self, p: *const f64) -> float64x2_t {
         // SAFETY: the token; the caller's promise.
         unsafe { vld1q_f64(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_halves(self, p: *const f64, q: *const f64) -> float64x2_t {
+        // SAFETY: the token; the caller's promise.
+        unsafe { vcombine_f64(vld1_f64(p), vld1_f64(q)) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f64, v: float64x2_t) {

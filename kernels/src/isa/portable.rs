@@ -99,6 +99,11 @@ impl<const FUSED: bool, T: Lane> Simd<T> for Portable<FUSED> {
         unsafe { p.cast::<Self::V>().read() }
     }
     #[inline(always)]
+    unsafe fn load_halves(self, p: *const T, q: *const T) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { [*p, *p.add(1), *q, *q.add(1)] }
+    }
+    #[inline(always)]
     unsafe fn store(self, p: *mut T, v: Self::V) {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<Self::V>().write(v) }
