@@ -98,6 +98,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Whether a command line, the name of the program first, is well formed; nothing is done. For the fuzzer.
+#[must_use]
+pub fn accepts<'a>(arguments: impl IntoIterator<Item = &'a str>) -> bool {
+    Cli::try_parse_from(arguments).is_ok()
+}
+
 fn run(cli: Cli) -> Result<()> {
     let mut console = Console::new();
     match cli.command.unwrap_or(Command::Compare(cli.compare)) {

@@ -2,10 +2,15 @@
 
 use crate::console::Console;
 use crate::error::{Error, Result};
-use kernels::{Activation, Adam, Backend, Blocking, Element, Function, Gemm, MatMut, MatRef, Par, Serial, Team};
+use kernels::{
+    Activation, Adam, Backend, BatchMut, BatchRef, Blocking, Element, Function, Gemm, Layout, MatMut, MatRef, Operand,
+    Par, Serial, Team, Tuning, Update, Workspace,
+};
+use nn::prune::{Scope, prune};
+use nn::quantize::{Calibration, Quantized};
 use nn::{
-    AdamW, Clip, Dataset, Dense, EarlyStopping, Initialiser, Kernels, Loss, Mlp, Optimiser, Penalty, Recipe, RmsProp,
-    Schedule, Sgd, Targets, Trainer,
+    AdamW, Clip, Dataset, Dense, EarlyStopping, Initialiser, Kernels, Loss, Mlp, Optimiser, Penalty, Predictor, Recipe,
+    RmsProp, Schedule, Sgd, Targets, Trainer,
 };
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -194,6 +199,9 @@ fn deck() -> Vec<Part> {
         part("product layouts f64", layouts::<f64>),
         part("product epilogues", epilogues),
         part("product special values", special),
+        part("product packed, planned, tuned f32", ways::<f32>),
+        part("product packed, planned, tuned f64", ways::<f64>),
+        part("product batches", batches),
     ];
     parts.extend(Function::ALL.map(|f| {
         part(format!("function {}", f.name()), move |s, hash| {
@@ -207,14 +215,19 @@ fn deck() -> Vec<Part> {
         part("gradients", gradients),
         part("softmax", softmax),
         part("softmax with cross-entropy", cross_entropy),
-        part("column sums", column_sums),
+        part("log-softmax", log_softmax),
+        part("reductions", reductions),
+        part("layer normalisation", layer_norm),
         part("scaled bytes", scaled_bytes),
+        part("axpy, scale, bias", linear),
         part("adam", adam),
+        part("updates", updates),
     ]);
     parts.extend(trainings().into_iter().map(|(name, training)| {
         part(format!("training {name}"), move |s, hash| training.run(s).map(|model| hash.model(&model)))
     }));
     parts.push(part("save and load", save_and_load));
+    parts.push(part("predictor, 8 bits, pruned", deployed));
     parts
 }
 
@@ -279,6 +292,46 @@ fn sizes<T: Number>(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
         let (a, b) = (MatRef::new(&a, m, k)?, MatRef::new(&b, k, n)?);
         s.gemm().beta(T::of(0.5)).run(a, b, MatMut::new(&mut c, m, n)?)?;
         T::hash(&c, hash);
+    }
+    Ok(())
+}
+
+/// The products of [`sizes`] by every other way to say them.
+fn ways<T: Number>(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+    let workspace = Workspace::new();
+    let tuning = Tuning::from_values([1; Tuning::NAMES.len()]);
+    for (m, k, n) in SIZES {
+        let (a, b) = (numbers::<T>(1, m * k), numbers::<T>(2, k * n));
+        let (a, b) = (MatRef::new(&a, m, k)?, MatRef::new(&b, k, n)?);
+        let call = s.gemm::<T>().beta(T::of(0.5));
+        let (packed_a, packed_b) = (call.pack_a(a)?, call.pack_b(b)?);
+        let dense = Layout::row_major;
+        let plan = call.prepare(dense(m, k), dense(k, n), dense(m, n))?;
+        let mut run = |call: Gemm<'_, T>, a: Operand<'_, T>, b: Operand<'_, T>| -> Result<()> {
+            let mut c = numbers::<T>(3, m * n);
+            call.run(a, b, MatMut::new(&mut c, m, n)?)?;
+            T::hash(&c, hash);
+            Ok(())
+        };
+        run(call, (&packed_a).into(), b.into())?;
+        run(call, a.into(), (&packed_b).into())?;
+        run(call, (&packed_a).into(), (&packed_b).into())?;
+        run(call.plan(&plan), a.into(), b.into())?;
+        run(call.tuning(&tuning), a.into(), b.into())?;
+        run(call.workspace(&workspace), a.into(), b.into())?;
+    }
+    Ok(())
+}
+
+fn batches(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+    let (count, m, k, n) = (5, 6, 30, 17);
+    let (a, b) = (numbers::<f32>(1, count * m * k), numbers::<f32>(2, count * k * n));
+    let each = BatchRef::strided(&b, count, k * n, k, n)?;
+    for b in [each, MatRef::new(&b[..k * n], k, n)?.into()] {
+        let mut c: Vec<f32> = numbers(3, count * m * n);
+        let a = BatchRef::strided(&a, count, m * k, m, k)?;
+        s.gemm().beta(0.5).run_batch(a, b, BatchMut::strided(&mut c, count, m * n, m, n)?)?;
+        hash.f32s(&c);
     }
     Ok(())
 }
@@ -396,11 +449,57 @@ fn cross_entropy(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
     Ok(())
 }
 
-fn column_sums(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+fn log_softmax(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
     for (rows, cols) in ROWS {
-        let (x, mut sums): (Vec<f32>, _) = (numbers(6, rows * cols), vec![0.0; cols]);
-        s.backend.column_sums(MatRef::new(&x, rows, cols)?, &mut sums)?;
-        hash.f32s(&sums);
+        let mut x: Vec<f32> = numbers(5, rows * cols);
+        x.iter_mut().for_each(|x| *x *= 20.0);
+        s.backend.log_softmax(MatMut::new(&mut x, rows, cols)?);
+        hash.f32s(&x);
+    }
+    Ok(())
+}
+
+fn reductions(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+    for (rows, cols) in ROWS {
+        let (x, mut columns): (Vec<f32>, _) = (numbers(6, rows * cols), vec![0.0; cols]);
+        let (mut out, mut places) = (vec![0.0; rows], vec![0; rows]);
+        for x in [MatRef::new(&x, rows, cols)?, MatRef::col_major(&x, rows, cols)?] {
+            s.backend.column_sums(x, &mut columns)?;
+            hash.f32s(&columns);
+            s.backend.row_sums(x, &mut out)?;
+            hash.f32s(&out);
+            s.backend.row_max(x, &mut out)?;
+            hash.f32s(&out);
+            s.backend.log_sum_exp(x, &mut out)?;
+            hash.f32s(&out);
+            s.backend.row_argmax(x, &mut places)?;
+            places.iter().for_each(|i| hash.0.update(i.to_le_bytes()));
+        }
+    }
+    Ok(())
+}
+
+fn layer_norm(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+    for (rows, cols) in ROWS {
+        let (mut x, mut y, mut dy) = (numbers(5, rows * cols), vec![0.0; rows * cols], numbers(6, rows * cols));
+        let (gain, bias, mut scales) = (numbers(7, cols), numbers(8, cols), vec![0.0; rows]);
+        let (mut d_gain, mut d_bias) = (vec![0.0; cols], vec![0.0; cols]);
+        let (input, output) = (MatMut::new(&mut x, rows, cols)?, MatMut::new(&mut y, rows, cols)?);
+        s.backend.layer_norm(input, &gain, &bias, 1e-5, output, &mut scales)?;
+        let (normal, back) = (MatRef::new(&x, rows, cols)?, MatMut::new(&mut dy, rows, cols)?);
+        s.backend.layer_norm_backward(normal, &scales, &gain, back, &mut d_gain, &mut d_bias)?;
+        [x, y, scales, dy, d_gain, d_bias].iter().for_each(|x| hash.f32s(x));
+    }
+    Ok(())
+}
+
+fn linear(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+    for (rows, cols) in ROWS {
+        let (x, mut y, bias) = (numbers(5, rows * cols), numbers(6, rows * cols), numbers::<f32>(7, cols));
+        s.backend.axpy(0.3, &x, &mut y)?;
+        s.backend.scale(1.7, &mut y);
+        s.backend.add_bias(&bias, MatMut::new(&mut y, rows, cols)?)?;
+        hash.f32s(&y);
     }
     Ok(())
 }
@@ -423,6 +522,28 @@ fn adam(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
         s.backend.adam(&Adam::at_step(0.01, 0.9, 0.999, 1e-7, t), &g, &mut p, &mut m, &mut v)?;
     }
     [p, m, v].iter().for_each(|x| hash.f32s(x));
+    Ok(())
+}
+
+fn updates(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+    let (rate, epsilon, len) = (0.01, 1e-7, 1003);
+    let adam = Adam::at_step(rate, 0.9, 0.999, epsilon, 3);
+    for rule in [
+        Update::Sgd { rate },
+        Update::Momentum { rate, momentum: 0.9 },
+        Update::Nesterov { rate, momentum: 0.9 },
+        Update::Adagrad { rate, epsilon },
+        Update::RmsProp { rate, rho: 0.9, epsilon },
+        Update::Adam(adam),
+        Update::AdamW { adam, keep: 0.99 },
+    ] {
+        let (mut p, mut state) = (numbers(7, len), vec![0.0; rule.state() * len]);
+        for t in 1..=3 {
+            s.backend.update(&rule, &numbers::<f32>(7 + t, len), &mut p, &mut state)?;
+        }
+        hash.f32s(&p);
+        hash.f32s(&state);
+    }
     Ok(())
 }
 
@@ -564,6 +685,21 @@ fn saved_and_loaded(s: &Setting<'_>, file: &Path, hash: &mut Hash) -> Result<()>
     let model = Mlp::load(file)?;
     hash.model(&model);
     hash.f32s(&model.probabilities(&engine, &data)?);
+    Ok(())
+}
+
+/// What the forms of a model for service predict.
+fn deployed(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
+    let training = Training::default();
+    let (model, data) = (training.run(s)?, training.data()?);
+    let samples = data.numbers().unwrap_or_default();
+    let mut out = vec![0.0; data.len() * CLASSES];
+    Predictor::on(s.backend, &model).run(samples, &mut out)?;
+    hash.f32s(&out);
+    let small = Quantized::new(&model, &data, Calibration::Percentile(0.01))?;
+    small.run(samples, &mut out)?;
+    hash.f32s(&out);
+    hash.model(&prune(&model, 0.7, Scope::PerLayer)?);
     Ok(())
 }
 
