@@ -76,16 +76,19 @@ fn every(wanted: Option<&str>, console: &mut Console) -> Result<()> {
     let teams = [2, 3, 7].map(Team::new);
     let ways: [(&dyn Par, _); 6] =
         [(&Serial, None), (&Serial, TINY), (&Serial, SMALL), (&teams[0], None), (&teams[1], TINY), (&teams[2], SMALL)];
-    let (mut first, mut failures): (Option<String>, _) = (wanted.map(Into::into), Vec::new());
+    // The first is compared with what is wanted, each other with the one before.
+    let (mut last, mut failures): (Option<String>, _) = (wanted.map(Into::into), Vec::new());
     for backend in Backend::supported().filter(|b| b.bits_match()) {
         for (par, blocking) in ways {
             let setting = Setting { backend, par, blocking };
             let found = setting.lines(console)?;
             console.line(format_args!("{}  {}", found.lines().last().unwrap_or_default(), setting.name()))?;
-            let first = first.get_or_insert_with(|| found.clone());
-            if let Err(Error::Checks { failures: more }) = compare(&setting.name(), first, &found) {
+            if let Some(last) = &last
+                && let Err(Error::Checks { failures: more }) = compare(&setting.name(), last, &found)
+            {
                 failures.extend(more);
             }
+            last = Some(found);
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
