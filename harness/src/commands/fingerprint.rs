@@ -697,7 +697,7 @@ fn deployed(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
     let (model, data) = (training.run(s)?, training.data()?);
     let samples = data.numbers().unwrap_or_default();
     let mut out = vec![0.0; data.len() * CLASSES];
-    Predictor::on(s.backend, &model).run(samples, &mut out)?;
+    Predictor::on(s.backend, &model)?.run(samples, &mut out)?;
     hash.f32s(&out);
     let small = Quantized::new(&model, &data, Calibration::Percentile(0.01))?;
     small.run(samples, &mut out)?;
