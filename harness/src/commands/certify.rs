@@ -48,8 +48,9 @@ Written by `harness certify`: a line for each function on each row of the table.
 inputs that were checked (4294967296 are all there are), against `harness::oracle` in f64, which is wrong by less than
 2^-20 ULP, in ULPs as `kernels::reference::ulps` counts them: an error of a true 0, a zero of the wrong sign and a missing
 NaN are infinitely large. The shares are those of the inputs with an error of at most so many ULPs, cut off, not rounded;
-0.5 is a correctly rounded result. Times are those of an element of 4096 in the first cache, on the machine of the run. The checksum covers the bits of
-all results, NaNs made alike: rows with equal checksums, on whatever machine, agree on every input.
+0.5 is a correctly rounded result. Times are those of an element of 4096 in the first cache, on the machine of the run. The
+checksum covers the bits of all results, NaNs made alike: rows with equal checksums of as many inputs, on whatever machine,
+agree on every one.
 
 | function | row | inputs | max ULP | at | <= 0.5 | <= 0.75 | <= 1 | <= 2 | ns/element | checksum |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |
