@@ -30,6 +30,20 @@ impl Layout {
     pub fn col_major(rows: usize, cols: usize) -> Self {
         Self { rows, cols, row_stride: 1, col_stride: signed(rows), packed: false }
     }
+
+    /// Any strides, in elements.
+    #[must_use]
+    pub const fn with_strides(rows: usize, cols: usize, row_stride: isize, col_stride: isize) -> Self {
+        Self { rows, cols, row_stride, col_stride, packed: false }
+    }
+
+    /// Checks that no two elements share a place, as a matrix that is written needs it.
+    ///
+    /// # Errors
+    /// When two do.
+    pub fn check_distinct(&self) -> Result<()> {
+        check_distinct((self.rows, self.cols), (self.row_stride.unsigned_abs(), self.col_stride.unsigned_abs()))
+    }
 }
 
 impl std::fmt::Display for Layout {

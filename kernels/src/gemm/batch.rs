@@ -54,6 +54,15 @@ impl<'a, T> BatchRef<'a, T> {
         Ok(Self(Source::Strided { first, count, stride }))
     }
 
+    /// `count` matrices like `first`, of which each begins `stride` elements after the last.
+    ///
+    /// # Safety
+    /// For each of them, what [`MatRef::from_raw`] asks for the first.
+    #[must_use]
+    pub const unsafe fn from_raw(first: MatRef<'a, T>, count: usize, stride: usize) -> Self {
+        Self(Source::Strided { first, count, stride })
+    }
+
     /// The transposed matrices, where they are a stride apart or one for all; a list holds views, transposed or not.
     #[must_use]
     pub fn t(self) -> Self {
@@ -114,6 +123,15 @@ impl<'a, T> BatchMut<'a, T> {
         // The view stands for all matrices, so it is made from the whole slice.
         let first = MatMut::with_strides(data, shape.0, shape.1, shape.1, 1)?;
         Ok(Self(Target::Strided { first, count, stride }))
+    }
+
+    /// `count` matrices like `first`, of which each begins `stride` elements after the last.
+    ///
+    /// # Safety
+    /// For each of them, what [`MatMut::from_raw`] asks for the first; and none shares an element with another.
+    #[must_use]
+    pub const unsafe fn from_raw(first: MatMut<'a, T>, count: usize, stride: usize) -> Self {
+        Self(Target::Strided { first, count, stride })
     }
 
     pub(crate) fn count(&self) -> usize {
