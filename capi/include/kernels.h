@@ -116,20 +116,6 @@ typedef struct kernels_team kernels_team;
 // Memory for packed panels, in place of a buffer that each thread keeps. Any number of threads can use it at once.
 typedef struct kernels_workspace kernels_workspace;
 
-// Thresholds and block sizes; no result's bits depend on them.
-typedef struct kernels_tuning {
-  // Elements of a block of B, which is to stay in the second cache.
-  size_t block;
-  // The deepest block, along k.
-  size_t kc;
-  // Rows from which a B of adjacent columns is packed.
-  size_t pack_rows;
-  // The same where B has more elements than a block.
-  size_t pack_rows_large;
-  // Multiplications that pay for waking one more thread.
-  size_t thread_work;
-} kernels_tuning;
-
 // The settings of C <- activation(alpha A B + beta C + bias). kernels_options_init_f32 (or f64) fills in the defaults:
 // set what differs. Null pointers and zeros are "not set".
 //
@@ -163,8 +149,10 @@ typedef struct kernels_options_f32 {
   const struct kernels_team *team;
   // Where panels are packed.
   const struct kernels_workspace *workspace;
-  // In place of the library's values.
-  const struct kernels_tuning *tuning;
+  // Block sizes and thresholds in place of the library's: all values of a line of a profile, in its order.
+  const size_t *tuning;
+  // How many values there are: as many as this version's profiles have.
+  size_t tuning_len;
   // Packs both operands in blocks of this depth and this many columns, where both are set.
   size_t block_kc;
   // See block_kc.
@@ -206,8 +194,10 @@ typedef struct kernels_options_f64 {
   const struct kernels_team *team;
   // Where panels are packed.
   const struct kernels_workspace *workspace;
-  // In place of the library's values.
-  const struct kernels_tuning *tuning;
+  // Block sizes and thresholds in place of the library's: all values of a line of a profile, in its order.
+  const size_t *tuning;
+  // How many values there are: as many as this version's profiles have.
+  size_t tuning_len;
   // Packs both operands in blocks of this depth and this many columns, where both are set.
   size_t block_kc;
   // See block_kc.

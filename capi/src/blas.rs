@@ -260,6 +260,7 @@ impl<T: Real, I: Int> CblasGemm<T, I> {
         unsafe {
             let (a, b, c) = call.views();
             let count = count as usize;
+            let (stride_a, stride_b) = if swapped { (stride_b, stride_a) } else { (stride_a, stride_b) };
             let (a, b) =
                 (BatchRef::from_raw(a, count, stride_a as usize), BatchRef::from_raw(b, count, stride_b as usize));
             done(call.call().run_batch(a, b, BatchMut::from_raw(c, count, stride_c as usize)));

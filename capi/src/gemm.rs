@@ -59,22 +59,6 @@ pub struct kernels_workspace {
     workspace: Workspace,
 }
 
-/// Thresholds and block sizes; no result's bits depend on them.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct kernels_tuning {
-    /// Elements of a block of B, which is to stay in the second cache.
-    pub block: usize,
-    /// The deepest block, along k.
-    pub kc: usize,
-    /// Rows from which a B of adjacent columns is packed.
-    pub pack_rows: usize,
-    /// The same where B has more elements than a block.
-    pub pack_rows_large: usize,
-    /// Multiplications that pay for waking one more thread.
-    pub thread_work: usize,
-}
-
 /// The settings of C <- activation(alpha A B + beta C + bias). kernels_options_init_f32 (or f64) fills in the defaults:
 /// set what differs. Null pointers and zeros are "not set".
 ///
@@ -110,8 +94,10 @@ pub struct kernels_options<T> {
     pub team: *const kernels_team,
     /// Where panels are packed.
     pub workspace: *const kernels_workspace,
-    /// In place of the library's values.
-    pub tuning: *const kernels_tuning,
+    /// Block sizes and thresholds in place of the library's: all values of a line of a profile, in its order.
+    pub tuning: *const usize,
+    /// How many values there are: as many as this version's profiles have.
+    pub tuning_len: usize,
     /// Packs both operands in blocks of this depth and this many columns, where both are set.
     pub block_kc: usize,
     /// See block_kc.
@@ -139,6 +125,7 @@ impl<T: Element> kernels_options<T> {
             team: null(),
             workspace: null(),
             tuning: null(),
+            tuning_len: 0,
             block_kc: 0,
             block_nc: 0,
             isa: null(),
@@ -210,9 +197,15 @@ impl<T: Element> kernels_options<T> {
         if let Some(workspace) = unsafe { self.workspace.as_ref() } {
             call = call.workspace(&workspace.workspace);
         }
-        // SAFETY: as above.
-        if let Some(t) = unsafe { self.tuning.as_ref() } {
-            *tuning = Tuning::from_values([t.block, t.kc, t.pack_rows, t.pack_rows_large, t.thread_work]);
+        if !self.tuning.is_null() {
+            math::check("the tuning", self.tuning, self.tuning_len)?;
+            // SAFETY: the caller's promise.
+            let values = unsafe { slice::from_raw_parts(self.tuning, self.tuning_len) };
+            let wrong = |_| {
+                let why = format!("a tuning of {} values, not {}", self.tuning_len, Tuning::NAMES.join(", "));
+                Failure::new(KERNELS_OPTION, why)
+            };
+            *tuning = Tuning::from_values(values.try_into().map_err(wrong)?);
             call = call.tuning(tuning);
         }
         match (self.block_kc, self.block_nc) {
@@ -230,7 +223,7 @@ impl<T: Element> kernels_options<T> {
 }
 
 /// A tuning to be filled in.
-const NO_TUNING: Tuning = Tuning::from_values([0; 5]);
+const NO_TUNING: Tuning = Tuning::from_values([0; Tuning::NAMES.len()]);
 
 /// Checks a view: what is left to the caller's promise is that the elements are there.
 fn checked<T>(

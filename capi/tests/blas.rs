@@ -188,7 +188,8 @@ fn check_gemm<T: Blas>(random: &mut Random, (m, n, k): (usize, usize, usize)) {
                 let mut c: Vec<T> = stored(random, lc, wc, ldc);
                 let nan = T::number(f64::NAN);
                 if alpha == 0.0 {
-                    (a.fill(nan), b.fill(nan));
+                    a.fill(nan);
+                    b.fill(nan);
                 }
                 if beta == 0.0 {
                     c.fill(nan);
@@ -271,7 +272,8 @@ fn check_gemv<T: Blas>(random: &mut Random, (m, n): (usize, usize)) {
                 let mut y: Vec<T> = stored(random, rows, 1, inc_y.unsigned_abs());
                 let nan = T::number(f64::NAN);
                 if alpha == 0.0 {
-                    (a.fill(nan), x.fill(nan));
+                    a.fill(nan);
+                    x.fill(nan);
                 }
                 if beta == 0.0 {
                     y.fill(nan);

@@ -8,8 +8,8 @@
 #define COUNTED(name) \
   __attribute__((visibility("hidden"))) unsigned long calls_##name; \
   __attribute__((visibility("hidden"))) void *next_##name; \
-  __asm__(".globl " #name "\n.type " #name ", @function\n" #name ":\n" \
-          "lock incq calls_" #name "(%rip)\njmp *next_" #name "(%rip)\n");
+  __asm__(".pushsection .text\n.globl " #name "\n.type " #name ", @function\n" #name ":\n" \
+          "lock incq calls_" #name "(%rip)\njmp *next_" #name "(%rip)\n.popsection\n");
 #define ALL(X) X(sgemm_) X(dgemm_) X(sgemv_) X(dgemv_) X(cblas_sgemm) X(cblas_dgemm) X(cblas_sgemv) X(cblas_dgemv)
 
 ALL(COUNTED)

@@ -110,6 +110,8 @@ static void every_status(void) {
   WITH(isa, "sse9", KERNELS_ISA);
   WITH(isa, kernels_isa_name(), KERNELS_OK);
   WITH(bias, d, KERNELS_SHAPE);
+  const size_t one_value = 1;
+  WITH(tuning, &one_value, KERNELS_OPTION);
   kernels_options_init_f32(&o, sizeof o);
   o.bias = d, o.bias_len = 4, o.bias_per_row = 2;
   CHECK(kernels_gemm_f32(&v, &v, &c, &o) == KERNELS_OPTION);
