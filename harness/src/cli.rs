@@ -123,7 +123,7 @@ fn run(cli: Cli) -> Result<()> {
             Ok(console.data(&String::from_utf8_lossy(&script))?)
         }
         Command::Info(args) => info::run(&args, &mut console),
-        Command::Evaluate(args) => evaluate::run(&args, &console),
+        Command::Evaluate(args) => evaluate::run(&args, &mut console),
         Command::Export(args) => export::run(&args, &console),
         Command::Import(args) => import::run(&args, &console),
         Command::Quantize(args) => quantize::run(&args, &console),

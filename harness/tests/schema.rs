@@ -144,6 +144,7 @@ fn records_are_as_documented() {
     let train = ["train", "--epochs", "1", "--hidden", "5", "--data", data, "--out", out];
     schema.check_record(&record(&mut harness(&train)), "train");
     let model = format!("{out}/model.safetensors");
+    schema.check_record(&record(&mut harness(&["evaluate", &model, "--data", data])), "evaluate");
     let predict = ["predict", "--index", "0,3", "--data", data, "--model", &model];
     schema.check_record(&record(&mut harness(&predict)), "predict");
 }

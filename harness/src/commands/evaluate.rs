@@ -1,12 +1,15 @@
 //! `harness evaluate`: how good a saved model is on the test images.
 
+use super::json;
 use crate::console::Console;
 use crate::error::Result;
 use crate::files;
 use crate::model::{self, Model};
+use crate::record::{Head, Score};
 use crate::report::{Table, thousands};
 use nn::Mnist;
 use nn::metrics::{Average, Confusion, calibration_error, log_loss, top_k};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Arguments of the command.
@@ -24,10 +27,30 @@ pub struct Args {
     /// Write the probabilities to this file: f32, little-endian, samples x classes
     #[arg(long, value_name = "FILE")]
     probabilities: Option<PathBuf>,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record {
+    #[serde(flatten)]
+    head: Head,
+    model: PathBuf,
+    accuracy: f64,
+    top_3: f64,
+    log_loss: f64,
+    calibration_error: f64,
+    samples: usize,
+    samples_per_second: f64,
+    bytes: u64,
+    confusion: Vec<Vec<u64>>,
+    scores: Vec<Score>,
 }
 
 /// Prints the scores.
-pub fn run(args: &Args, console: &Console) -> Result<()> {
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let model = Model::load(&args.model)?;
     let test = Mnist::load(files::data_dir(args.data.as_deref())?)?.test;
     let (classes, labels) = (model.outputs(), test.labels());
@@ -39,17 +62,29 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let predictions = model::classes(&probabilities, classes);
     let confusion = Confusion::new(classes, labels, &predictions)?;
+    let record = Record {
+        head: Head::new("evaluate"),
+        model: args.model.clone(),
+        accuracy: confusion.accuracy(),
+        top_3: top_k(3, classes, &probabilities, labels)?,
+        log_loss: log_loss(classes, &probabilities, labels)?,
+        calibration_error: calibration_error(15, classes, &probabilities, labels)?,
+        samples: test.len(),
+        samples_per_second: model::speeds(&[&model], &test)?[0],
+        bytes: model::size(&args.model),
+        confusion: confusion.rows().map(<[u64]>::to_vec).collect(),
+        scores: confusion.scores().into_iter().map(Score::from).collect(),
+    };
     let mut table = Table::new(&["", "value"]);
-    let mean = confusion.average(Average::Macro);
     for (name, value) in [
-        ("accuracy", format!("{:.4}", confusion.accuracy())),
-        ("top 3", format!("{:.4}", top_k(3, classes, &probabilities, labels)?)),
-        ("log loss", format!("{:.4}", log_loss(classes, &probabilities, labels)?)),
-        ("F1, mean of classes", format!("{:.4}", mean.f1)),
-        ("calibration error", format!("{:.4}", calibration_error(15, classes, &probabilities, labels)?)),
-        ("samples", thousands(test.len() as u64)),
-        ("samples/s", thousands(model::speeds(&[&model], &test)?[0] as u64)),
-        ("bytes of the file", thousands(model::size(&args.model))),
+        ("accuracy", format!("{:.4}", record.accuracy)),
+        ("top 3", format!("{:.4}", record.top_3)),
+        ("log loss", format!("{:.4}", record.log_loss)),
+        ("F1, mean of classes", format!("{:.4}", confusion.average(Average::Macro).f1)),
+        ("calibration error", format!("{:.4}", record.calibration_error)),
+        ("samples", thousands(record.samples as u64)),
+        ("samples/s", thousands(record.samples_per_second as u64)),
+        ("bytes of the file", thousands(record.bytes)),
     ] {
         table.row([name.to_owned(), value]);
     }
@@ -71,5 +106,5 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
         }
         console.print(format_args!("\n{table}"))?;
     }
-    Ok(())
+    args.json.write(&record, console)
 }
