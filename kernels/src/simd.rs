@@ -29,6 +29,8 @@ pub(crate) trait Simd<T>: Isa {
     type Mask: Copy;
     /// Elements in a vector; a power of two, at most [`GROUP`].
     const LANES: usize;
+    /// Whether [`Self::fma_lane`] is one instruction, so that it pays to read A by vectors.
+    const LANE_FMA: bool = false;
 
     /// `x` in every lane.
     fn splat(self, x: T) -> Self::V;
@@ -78,6 +80,11 @@ pub(crate) trait Simd<T>: Isa {
     fn sqrt(self, a: Self::V) -> Self::V;
     /// `a * b + c`, rounded once (twice on the row without FMA).
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a[lane] * b + c`, rounded once, where [`Self::LANE_FMA`].
+    #[inline(always)]
+    fn fma_lane(self, _a: Self::V, _lane: usize, _b: Self::V, _c: Self::V) -> Self::V {
+        unreachable!("there is no such instruction")
+    }
     /// `if a > b { a } else { b }`: a NaN on either side gives `b`, and so do two zeros.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `if a < b { a } else { b }`: a NaN on either side gives `b`, and so do two zeros.

@@ -209,7 +209,36 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
     loop {
         let chunk = k.min(CHUNK);
         let mut acc = [[s.splat(T::ZERO); NV]; MR];
-        for _ in 0..chunk {
+        let mut left = chunk;
+        if S::LANE_FMA && t.a_col == 1 {
+            // A's rows are read by vectors, whose lanes are the next steps.
+            while left >= S::LANES {
+                let mut av = [s.splat(T::ZERO); MR];
+                for i in 0..MR {
+                    // SAFETY: row i of the next columns of A.
+                    av[i] = unsafe { s.load(group[i / 4].wrapping_offset(a_row[i % 4])) };
+                }
+                for lane in 0..S::LANES {
+                    let mut bv = [s.splat(T::ZERO); NV];
+                    for j in 0..NV {
+                        let panel = b.wrapping_offset((j / PANEL) as isize * t.b_panel);
+                        // SAFETY: vector j of a row of B.
+                        bv[j] = unsafe { row.load(panel, j % PANEL, j == NV - 1) };
+                    }
+                    for i in 0..MR {
+                        for j in 0..NV {
+                            acc[i][j] = s.fma_lane(av[i], lane, bv[j], acc[i][j]);
+                        }
+                    }
+                    b = b.wrapping_offset(t.b_row);
+                }
+                for a in group.iter_mut().take(MR.div_ceil(4)) {
+                    *a = a.wrapping_add(S::LANES);
+                }
+                left -= S::LANES;
+            }
+        }
+        for _ in 0..left {
             let mut bv = [s.splat(T::ZERO); NV];
             for j in 0..NV {
                 let panel = b.wrapping_offset((j / PANEL) as isize * t.b_panel);

@@ -60,6 +60,7 @@ impl Simd<f32> for Neon {
     type V = float32x4_t;
     type Mask = uint32x4_t;
     const LANES: usize = 4;
+    const LANE_FMA: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
@@ -136,6 +137,18 @@ impl Simd<f32> for Neon {
         unsafe { vfmaq_f32(c, a, b) }
     }
     #[inline(always)]
+    fn fma_lane(self, a: float32x4_t, lane: usize, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        // SAFETY: the token.
+        unsafe {
+            match lane {
+                0 => vfmaq_laneq_f32::<0>(c, b, a),
+                1 => vfmaq_laneq_f32::<1>(c, b, a),
+                2 => vfmaq_laneq_f32::<2>(c, b, a),
+                _ => vfmaq_laneq_f32::<3>(c, b, a),
+            }
+        }
+    }
+    #[inline(always)]
     fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // SAFETY: the token.
         unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
@@ -174,6 +187,7 @@ impl Simd<f64> for Neon {
     type V = float64x2_t;
     type Mask = uint64x2_t;
     const LANES: usize = 2;
+    const LANE_FMA: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f64) -> float64x2_t {
@@ -248,6 +262,16 @@ impl Simd<f64> for Neon {
     fn fma(self, a: float64x2_t, b: float64x2_t, c: float64x2_t) -> float64x2_t {
         // SAFETY: the token.
         unsafe { vfmaq_f64(c, a, b) }
+    }
+    #[inline(always)]
+    fn fma_lane(self, a: float64x2_t, lane: usize, b: float64x2_t, c: float64x2_t) -> float64x2_t {
+        // SAFETY: the token.
+        unsafe {
+            match lane {
+                0 => vfmaq_laneq_f64::<0>(c, b, a),
+                _ => vfmaq_laneq_f64::<1>(c, b, a),
+            }
+        }
     }
     #[inline(always)]
     fn max(self, a: float64x2_t, b: float64x2_t) -> float64x2_t {
