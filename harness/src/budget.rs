@@ -1,9 +1,9 @@
 //! Where the time of a training step goes.
 
 use crate::stats::Estimate;
-use kernels::{Backend, Par};
+use kernels::{Backend, Par, Update};
 use nn::engine::Shape;
-use nn::{Activation, Adam, Dataset, Engine, Kernels, Mlp, Recipe, Result, Trainer};
+use nn::{Activation, Dataset, Engine, Kernels, Mlp, Recipe, Result, Trainer};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -182,15 +182,8 @@ impl Engine for Stopwatch<'_> {
         self.lap("softmax and loss", None, || self.engine.softmax_cross_entropy(classes, logits, labels, scale, losses))
     }
 
-    fn adam(
-        &self,
-        adam: &Adam,
-        t: u64,
-        gradient: &[f32],
-        parameters: &mut [f32],
-        moments: (&mut [f32], &mut [f32]),
-    ) -> Result<()> {
-        self.lap("Adam", None, || self.engine.adam(adam, t, gradient, parameters, moments))
+    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
+        self.lap("optimiser", None, || self.engine.update(rule, gradient, parameters, state))
     }
 }
 

@@ -4,7 +4,6 @@
 //! from left to right, so their bits depend on nothing else.
 
 use crate::error::{Result, setting};
-use crate::optim::flushed;
 use serde::{Deserialize, Serialize};
 use std::iter::zip;
 
@@ -145,6 +144,13 @@ impl Norm {
                 .for_each(|(running, batch)| *running = flushed(*running + (batch - *running) * (1.0 - momentum)));
         }
     }
+}
+
+/// 0 for what is so small that it would decay into the subnormal range, where CPUs are slow; a NaN stays one.
+fn flushed(x: f32) -> f32 {
+    // 2^-100
+    const SMALLEST: f32 = f32::from_bits((127 - 100) << 23);
+    if x.abs() < SMALLEST { 0.0 } else { x }
 }
 
 /// `x` becomes `γ x + β`.

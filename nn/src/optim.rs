@@ -1,12 +1,12 @@
 //! The optimisers: from a gradient to a step.
 //!
-//! Sums, products, quotients and roots alone, which are correctly rounded everywhere. Moments below 2^-100 in size
-//! become 0: where gradients stay zero they would decay into the subnormal range, where CPUs are slow.
+//! The steps themselves are [`kernels::Update`]. Moments below 2^-100 in size become 0: where gradients stay zero they
+//! would decay into the subnormal range, where CPUs are slow.
 
 use crate::engine::Engine;
 use crate::error::{Result, setting};
+use kernels::Update;
 use serde::{Deserialize, Serialize};
-use std::iter::zip;
 
 /// An update rule: `p` parameter, `g` gradient, `α` learning rate, `t` number of the step, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,14 +153,6 @@ impl From<AdamW> for Optimiser {
     }
 }
 
-/// Moments below this size become 0.
-const FLUSH: f32 = f32::from_bits((127 - 100) << 23);
-
-/// 0 for what is too small to matter; a NaN stays one.
-pub(crate) fn flushed(x: f32) -> f32 {
-    if x.abs() < FLUSH { 0.0 } else { x }
-}
-
 impl Optimiser {
     /// Numbers of state that each parameter needs.
     pub(crate) fn state(&self) -> usize {
@@ -207,42 +199,17 @@ impl Optimiser {
         parameters: &mut [f32],
         state: &mut [f32],
     ) -> Result<()> {
-        let adam = |adam: &Adam, parameters: &mut [f32], state: &mut [f32]| {
-            let moments = state.split_at_mut(gradient.len());
-            engine.adam(&Adam { learning_rate: rate, ..*adam }, t, gradient, parameters, moments)
+        let adam = |adam: Adam| kernels::Adam::at_step(rate, adam.beta1, adam.beta2, adam.epsilon, t);
+        let rule = match *self {
+            Self::Sgd(Sgd { momentum: 0.0, .. }) => Update::Sgd { rate },
+            Self::Sgd(Sgd { momentum, nesterov: false, .. }) => Update::Momentum { rate, momentum },
+            Self::Sgd(Sgd { momentum, nesterov: true, .. }) => Update::Nesterov { rate, momentum },
+            Self::Adagrad(Adagrad { epsilon, .. }) => Update::Adagrad { rate, epsilon },
+            Self::RmsProp(RmsProp { rho, epsilon, .. }) => Update::RmsProp { rate, rho, epsilon },
+            Self::Adam(rule) => Update::Adam(adam(rule)),
+            Self::AdamW(AdamW { adam: rule, decay }) => Update::AdamW { adam: adam(rule), keep: 1.0 - rate * decay },
         };
-        match self {
-            Self::Adam(rule) => return adam(rule, parameters, state),
-            Self::AdamW(AdamW { adam: rule, decay }) => {
-                let keep = 1.0 - rate * decay;
-                parameters.iter_mut().for_each(|p| *p *= keep);
-                return adam(rule, parameters, state);
-            }
-            Self::Sgd(Sgd { momentum: 0.0, .. }) => {
-                for (p, g) in zip(parameters, gradient) {
-                    *p -= rate * g;
-                }
-            }
-            Self::Sgd(Sgd { momentum, nesterov, .. }) => {
-                for ((p, g), v) in zip(parameters, gradient).zip(state) {
-                    *v = flushed(momentum * *v - rate * g);
-                    *p += if *nesterov { momentum * *v - rate * g } else { *v };
-                }
-            }
-            Self::Adagrad(Adagrad { epsilon, .. }) => {
-                for ((p, g), s) in zip(parameters, gradient).zip(state) {
-                    *s = flushed(*s + g * g);
-                    *p -= rate * g / (s.sqrt() + epsilon);
-                }
-            }
-            Self::RmsProp(RmsProp { rho, epsilon, .. }) => {
-                for ((p, g), v) in zip(parameters, gradient).zip(state) {
-                    *v = flushed(*v + (g * g - *v) * (1.0 - rho));
-                    *p -= rate * g / (v.sqrt() + epsilon);
-                }
-            }
-        }
-        Ok(())
+        engine.update(&rule, gradient, parameters, state)
     }
 }
 

@@ -54,6 +54,25 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// A second preset, beside the reference: with the same model and 5 epochs of batches of 32 its test accuracy is 0.983,
+    /// where the constant rate has 0.976 (means of seeds 0 to 4, `docs/training.md`). The learning rate rises to 0.004
+    /// over the first fifth of the steps and falls to nothing over the rest; labels are smoothed by 0.05. Chosen on a part
+    /// of the training set that was kept apart, not on the test set.
+    ///
+    /// `samples` are those of the training set: the schedule ends with the last step.
+    #[must_use]
+    pub fn one_cycle(epochs: usize, batch: usize, samples: usize) -> Self {
+        let steps = (epochs * samples.div_ceil(batch.max(1))).max(1) as u64;
+        Self {
+            epochs,
+            batch,
+            loss: Loss::CrossEntropy { smoothing: 0.05, class_weights: Vec::new() },
+            optimiser: Adam { learning_rate: 0.004, ..Adam::default() }.into(),
+            schedule: Schedule::OneCycle { steps, rise: 0.2, start: 0.04, end: 0.0 },
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn check(&self, model: &Mlp) -> Result<()> {
         for (name, count) in [("batch", self.batch), ("accumulate", self.accumulate)] {
             setting(name, count as f64, count > 0, "at least 1")?;

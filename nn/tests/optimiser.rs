@@ -1,6 +1,6 @@
 //! Adam against numbers that can be checked by hand, and against its formula in `f64`.
 
-use kernels::{Backend, Serial};
+use kernels::{Backend, Serial, Team, Update};
 use nn::{Adam, Clip, Engine, Kernels, LoopOrder, Loss, Mlp, Naive, Penalty, Recipe, Result, Schedule, Sgd, Trainer};
 
 fn for_each_engine(test: impl Fn(&str, &dyn Engine) -> Result<()>) -> Result<()> {
@@ -10,11 +10,16 @@ fn for_each_engine(test: impl Fn(&str, &dyn Engine) -> Result<()>) -> Result<()>
     test("naive", &Naive { order: LoopOrder::Ikj })
 }
 
+fn step(adam: &Adam, t: u64) -> Update {
+    let Adam { learning_rate, beta1, beta2, epsilon } = *adam;
+    Update::Adam(kernels::Adam::at_step(learning_rate, beta1, beta2, epsilon, t))
+}
+
 /// Takes one parameter through these gradients, from 0.
 fn walk(engine: &dyn Engine, adam: &Adam, gradients: &[f32]) -> Result<f32> {
-    let (mut p, mut m, mut v) = ([0.0], [0.0], [0.0]);
+    let (mut p, mut state) = ([0.0], [0.0; 2]);
     for (t, &g) in (1..).zip(gradients) {
-        engine.adam(adam, t, &[g], &mut p, (&mut m, &mut v))?;
+        engine.update(&step(adam, t), &[g], &mut p, &mut state)?;
     }
     Ok(p[0])
 }
@@ -49,12 +54,12 @@ fn adam_over_a_hundred_steps() -> Result<()> {
     let gradient = |t: u64, i: usize| ((t as f64 * 1.7 + i as f64).sin() * 10f64.powi(i as i32 % 5 - 2)) as f32;
     for_each_engine(|name, engine| {
         // More than a vector and not a multiple of one.
-        let (mut p, mut m, mut v) = (vec![0.5; 37], vec![0.0; 37], vec![0.0; 37]);
+        let (mut p, mut state) = (vec![0.5; 37], vec![0.0; 2 * 37]);
         let mut expected = vec![(0.5_f64, 0.0_f64, 0.0_f64); 37];
         let [rate, b1, b2, epsilon] = [adam.learning_rate, adam.beta1, adam.beta2, adam.epsilon].map(f64::from);
         for t in 1..=100 {
             let g: Vec<f32> = (0..37).map(|i| gradient(t, i)).collect();
-            engine.adam(&adam, t, &g, &mut p, (&mut m, &mut v))?;
+            engine.update(&step(&adam, t), &g, &mut p, &mut state)?;
             let alpha = rate * (1.0 - b2.powi(t as i32)).sqrt() / (1.0 - b1.powi(t as i32));
             for ((p, m, v), g) in expected.iter_mut().zip(g.iter().map(|&g| f64::from(g))) {
                 *m = b1 * *m + (1.0 - b1) * g;
@@ -67,6 +72,46 @@ fn adam_over_a_hundred_steps() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Every rule on every number of threads, with so many parameters that threads share them: the same bits; and near to
+/// those of naive loops.
+#[test]
+fn threads_share_an_update() -> Result<()> {
+    const N: usize = 400_003;
+    let number = |i: usize, seed: usize| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0;
+    let (rate, epsilon) = (0.1, 1e-3);
+    let adam = kernels::Adam::at_step(rate, 0.9, 0.999, epsilon, 3);
+    for rule in [
+        Update::Sgd { rate },
+        Update::Momentum { rate, momentum: 0.9 },
+        Update::Nesterov { rate, momentum: 0.9 },
+        Update::Adagrad { rate, epsilon },
+        Update::RmsProp { rate, rho: 0.9, epsilon },
+        Update::Adam(adam),
+        Update::AdamW { adam, keep: 0.99 },
+    ] {
+        let gradient: Vec<f32> = (0..N).map(|i| number(i, 0)).collect();
+        let update = |engine: &dyn Engine| -> Result<(Vec<f32>, Vec<f32>)> {
+            let mut parameters: Vec<f32> = (0..N).map(|i| number(i, 1)).collect();
+            let mut state: Vec<f32> = (0..rule.state() * N).map(|i| number(i, 2).abs()).collect();
+            engine.update(&rule, &gradient, &mut parameters, &mut state)?;
+            Ok((parameters, state))
+        };
+        let naive = update(&Naive { order: LoopOrder::Ikj })?;
+        for backend in Backend::supported() {
+            let expected = update(&Kernels { backend, par: &Serial })?;
+            for threads in 2..=3 {
+                let found = update(&Kernels { backend, par: &Team::new(threads) })?;
+                assert!(found == expected, "{rule:?} on {} with {threads} threads has other bits", backend.name());
+            }
+            let close = |x: &[f32], y: &[f32]| x.iter().zip(y).all(|(x, y)| (x - y).abs() < 1e-5);
+            assert!(close(&expected.0, &naive.0) && close(&expected.1, &naive.1), "{rule:?} on {}", backend.name());
+        }
+    }
+    let engine = Kernels { backend: Backend::active()?, par: &Team::new(2) };
+    assert!(engine.update(&Update::Adam(adam), &vec![0.0; N], &mut vec![0.0; N], &mut vec![0.0; N]).is_err());
+    Ok(())
 }
 
 #[test]

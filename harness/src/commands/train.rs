@@ -32,9 +32,12 @@ pub struct Args {
     /// Samples in a step
     #[arg(long, value_name = "N", default_value = "32", value_parser = value_parser!(u32).range(1..=65_536))]
     batch: u32,
-    /// Learning rate of Adam
-    #[arg(long, value_name = "RATE", default_value = "0.001", value_parser = learning_rate)]
-    lr: f32,
+    /// How to train
+    #[arg(long, value_enum, default_value_t = Preset::Reference)]
+    preset: Preset,
+    /// Learning rate of Adam, the highest where it changes [default: that of the preset]
+    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
+    lr: Option<f32>,
     /// Seed of the first weights and of the order of the samples
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
@@ -49,6 +52,16 @@ pub struct Args {
     /// Directory for the model and the picture of the first predictions
     #[arg(long, value_name = "DIR", default_value = "target/harness")]
     out: PathBuf,
+}
+
+/// A recipe with a name.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Preset {
+    /// The tutorial's: Adam with a constant learning rate of 0.001, batches of 32
+    Reference,
+    /// The same model and number of epochs, with a learning rate that rises and falls
+    OneCycle,
 }
 
 /// Who computes.
@@ -93,6 +106,7 @@ struct Record {
     parameters: usize,
     epochs: u32,
     batch: u32,
+    preset: Preset,
     learning_rate: f32,
     seed: u64,
     engine: EngineName,
@@ -119,13 +133,15 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     args.json.prepare(console)?;
     let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
     let hidden: Vec<usize> = args.hidden.iter().map(|&width| width as usize).collect();
-    let recipe = Recipe {
-        epochs: args.epochs as usize,
-        batch: args.batch as usize,
-        seed: args.seed,
-        optimiser: Adam { learning_rate: args.lr, ..Adam::default() }.into(),
-        ..Recipe::default()
+    let (epochs, batch, seed) = (args.epochs as usize, args.batch as usize, args.seed);
+    let mut recipe = match args.preset {
+        Preset::Reference => Recipe { epochs, batch, seed, ..Recipe::default() },
+        Preset::OneCycle => Recipe { seed, ..Recipe::one_cycle(epochs, batch, data.train.len()) },
     };
+    if let Some(learning_rate) = args.lr {
+        recipe.optimiser = Adam { learning_rate, ..Adam::default() }.into();
+    }
+    let learning_rate = recipe.optimiser.learning_rate();
     let model = training::model_for(&data, &hidden, recipe.batch, args.seed)?;
     let outputs = model.layers().iter().map(|layer| layer.outputs);
     let layers: Vec<usize> = [model.inputs()].into_iter().chain(outputs).collect();
@@ -173,7 +189,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         parameters,
         epochs: args.epochs,
         batch: args.batch,
-        learning_rate: args.lr,
+        preset: args.preset,
+        learning_rate,
         seed: args.seed,
         engine: args.engine,
         isa: runner.who.backend().map(Backend::name),

@@ -10,8 +10,7 @@ pub use self::kernels::Kernels;
 pub use naive::{LoopOrder, Naive};
 
 use crate::error::Result;
-use crate::optim::Adam;
-use ::kernels::Activation;
+use ::kernels::{Activation, Update};
 
 /// The three sizes of a dense layer at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +64,7 @@ pub trait Engine {
         losses: &mut [f32],
     ) -> Result<()>;
 
-    /// One step of [`Adam`], the `t`-th, counted from 1; updates `parameters` and both moments.
-    fn adam(
-        &self,
-        adam: &Adam,
-        t: u64,
-        gradient: &[f32],
-        parameters: &mut [f32],
-        moments: (&mut [f32], &mut [f32]),
-    ) -> Result<()>;
+    /// One step of an update rule. `state` holds as many numbers for each parameter as [`Update::state`] says: all of the
+    /// first, then all of the second.
+    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()>;
 }

@@ -2,8 +2,7 @@
 
 use super::{Engine, Shape};
 use crate::error::Result;
-use crate::optim::Adam;
-use ::kernels::{Activation, reference};
+use ::kernels::{Activation, Adam, Update, reference};
 use std::iter::zip;
 
 /// Order of the three loops of a matrix product.
@@ -129,21 +128,39 @@ impl Engine for Naive {
         Ok(())
     }
 
-    fn adam(
-        &self,
-        adam: &Adam,
-        t: u64,
-        gradient: &[f32],
-        parameters: &mut [f32],
-        (m, v): (&mut [f32], &mut [f32]),
-    ) -> Result<()> {
-        let &Adam { learning_rate, beta1, beta2, epsilon } = adam;
-        let rest = |beta: f32| 1.0 - f64::from(beta).powf(t as f64);
-        let rate = (f64::from(learning_rate) * rest(beta2).sqrt() / rest(beta1)) as f32;
-        for (((g, p), m), v) in zip(gradient, parameters).zip(m).zip(v) {
-            *m += (g - *m) * (1.0 - beta1);
-            *v += (g * g - *v) * (1.0 - beta2);
-            *p -= rate * *m / (v.sqrt() + epsilon);
+    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
+        let (first, second) = state.split_at_mut(if rule.state() > 0 { parameters.len() } else { 0 });
+        let adam = |step: &Adam, keep: f32, parameters: &mut [f32], first: &mut [f32]| {
+            for (((g, p), m), v) in zip(gradient, parameters).zip(first).zip(second) {
+                *m += (g - *m) * (1.0 - step.beta1);
+                *v += (g * g - *v) * (1.0 - step.beta2);
+                *p = *p * keep - step.rate * *m / (v.sqrt() + step.epsilon);
+            }
+        };
+        let each = |parameters: &mut [f32], first: &mut [f32], f: &dyn Fn(f32, &mut f32, &mut f32)| {
+            zip(zip(gradient, parameters), first).for_each(|((g, p), s)| f(*g, p, s));
+        };
+        match *rule {
+            Update::Sgd { rate } => add_scaled(-rate, gradient, parameters),
+            Update::Momentum { rate, momentum } => each(parameters, first, &|g, p, v| {
+                *v = momentum * *v - rate * g;
+                *p += *v;
+            }),
+            Update::Nesterov { rate, momentum } => each(parameters, first, &|g, p, v| {
+                *v = momentum * *v - rate * g;
+                *p += momentum * *v - rate * g;
+            }),
+            Update::Adagrad { rate, epsilon } => each(parameters, first, &|g, p, s| {
+                *s += g * g;
+                *p -= rate * g / (s.sqrt() + epsilon);
+            }),
+            Update::RmsProp { rate, rho, epsilon } => each(parameters, first, &|g, p, v| {
+                *v += (g * g - *v) * (1.0 - rho);
+                *p -= rate * g / (v.sqrt() + epsilon);
+            }),
+            Update::Adam(ref step) => adam(step, 1.0, parameters, first),
+            Update::AdamW { adam: ref step, keep } => adam(step, keep, parameters, first),
+            _ => unimplemented!("{rule:?} has no naive loop"),
         }
         Ok(())
     }
