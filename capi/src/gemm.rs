@@ -7,7 +7,6 @@ use crate::threads::{Setting, kernels_team};
 use kernels::{Backend, BatchMut, BatchRef, Blocking, Element, Gemm, Layout, MatMut, MatRef, Operand, Packed};
 use kernels::{Plan, Tuning, Workspace};
 use std::ffi::{CStr, c_char};
-use std::marker::PhantomData;
 use std::slice;
 
 /// A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0 or
@@ -45,8 +44,7 @@ pub struct kernels_view_mut<T> {
 
 /// How products of fixed layouts are computed, chosen once.
 pub struct kernels_plan<T> {
-    plan: Plan,
-    life: PhantomData<T>,
+    plan: Plan<T>,
 }
 
 /// A or B, packed once for many products. Any number of threads can use it at once.
@@ -380,7 +378,7 @@ unsafe fn plan<T: Element>(
             let o = kernels_options::read(o)?;
             let (a, b, c) = layouts(a, b, c, &o)?;
             let plan = o.call(&mut tuning)?.prepare(a, b, c)?;
-            *made = Box::into_raw(Box::new(kernels_plan { plan, life: PhantomData }));
+            *made = Box::into_raw(Box::new(kernels_plan { plan }));
         }
         Ok(())
     })

@@ -111,7 +111,7 @@ struct Layer {
     running: Store,
     activation: Activation,
     /// For a sample alone, and for a whole chunk.
-    plans: [Plan; 2],
+    plans: [Plan<f32>; 2],
 }
 
 /// A model made ready for predictions. Many threads can use one at once. A sample's prediction has the same bits alone

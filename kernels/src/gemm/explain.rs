@@ -1,15 +1,18 @@
 //! How a product is computed, in words.
 
 use super::Plan;
-use super::driver::{Method, Settings};
+use super::driver::{Method, Route, Settings};
 use super::tile::Float;
-use crate::backend::{Kernel, PIN};
+use crate::backend::{Backend, Kernel, PIN};
+use crate::view::Layout;
 use std::fmt;
 
 /// What [`Gemm::explain`](crate::Gemm::explain) tells; print it with `{}`.
 #[derive(Debug, Clone)]
 pub struct Explanation {
-    plan: Plan,
+    backend: &'static Backend,
+    layouts: [Layout; 3],
+    route: Route,
     pinned: bool,
     tile: (usize, usize),
     tuning: &'static str,
@@ -17,20 +20,21 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    pub(crate) fn new<T: Float>(kernel: &Kernel<T>, plan: &Plan, set: Settings<'_>, chosen: bool) -> Self {
+    pub(crate) fn new<T: Float>(kernel: &Kernel<T>, plan: &Plan<T>, set: Settings<'_>, chosen: bool) -> Self {
         let tuning = match set {
             Settings { blocking: Some(_), .. } => "given with the call",
             Settings { tuning: Some(_), .. } => "by a tuning given with the call",
             _ => kernel.tuned().source,
         };
         let pinned = chosen || std::env::var_os(PIN).is_some();
-        Self { plan: *plan, pinned, tile: (kernel.mr, kernel.nr), tuning, threads: set.par.threads() }
+        let Plan { backend, layouts, route, .. } = *plan;
+        Self { backend, layouts, route, pinned, tile: (kernel.mr, kernel.nr), tuning, threads: set.par.threads() }
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { backend, layouts: [a, b, _], route } = &self.plan;
+        let Self { backend, layouts: [a, b, _], route, .. } = self;
         let why = if self.pinned { "pinned" } else { "best that this CPU supports" };
         writeln!(f, "{}x{} times {}x{}", a.rows, a.cols, b.rows, b.cols)?;
         writeln!(f, "  backend  {} ({why})", backend.name())?;

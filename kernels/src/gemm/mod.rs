@@ -28,6 +28,7 @@ use crate::view::{Layout, MatMut, MatRef};
 use driver::{Matrix, Method, Problem, Route, Settings};
 use finish::{Bias, Epilogue};
 use packed::Side;
+use std::marker::PhantomData;
 use tile::Float;
 use tuning::{Blocking, Tuning};
 
@@ -59,7 +60,7 @@ pub struct Gemm<'a, T> {
     activation: Activation,
     blocking: Option<Blocking>,
     tuning: Option<&'a Tuning>,
-    plan: Option<&'a Plan>,
+    plan: Option<&'a Plan<T>>,
     par: &'a dyn Par,
     workspace: Option<&'a Workspace>,
     backend: Option<&'static Backend>,
@@ -143,7 +144,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// How the product is computed: what [`Self::prepare`] chose, so that nothing is left to be chosen.
     #[inline]
     #[must_use]
-    pub fn plan(self, plan: &'a Plan) -> Self {
+    pub fn plan(self, plan: &'a Plan<T>) -> Self {
         Self { plan: Some(plan), ..self }
     }
 
@@ -315,7 +316,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     ///
     /// # Errors
     /// When the shapes disagree, or the instruction set pinned by `KERNELS_ISA` is not there.
-    pub fn prepare(&self, a: Layout, b: Layout, c: Layout) -> Result<Plan> {
+    pub fn prepare(&self, a: Layout, b: Layout, c: Layout) -> Result<Plan<T>> {
         check_shapes(&a, &b, &c)?;
         let backend = self.chosen()?;
         let null = |layout: &Layout| Matrix::new(std::ptr::null_mut(), layout);
@@ -323,7 +324,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         let (a_, b_, c_) = (null(&a), null(&b), null(&c));
         let x = Problem { m, k, n, a: a_, b: b_, c: c_, alpha: T::ONE, beta: T::ZERO, epilogue: None };
         let route = driver::route(T::kernel(backend), &x, self.settings());
-        Ok(Plan { backend, layouts: [a, b, c], route })
+        Ok(Plan { backend, layouts: [a, b, c], route, element: PhantomData })
     }
 
     /// Tells how a product of dense row-major matrices of these sizes would be computed, and why.
@@ -403,14 +404,24 @@ fn vector<T>(what: &'static str, v: &[T], expected: usize) -> Result<*const T> {
 }
 
 /// How products of fixed layouts are computed, chosen once: see [`Gemm::prepare`].
+///
+/// It belongs to its element type, as tiles of f32 are wider than those of f64:
+///
+/// ```compile_fail
+/// # use kernels::{Gemm, Layout};
+/// let square = Layout::row_major(2, 2);
+/// let plan = Gemm::<f32>::new().prepare(square, square, square).unwrap();
+/// Gemm::<f64>::new().plan(&plan);
+/// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Plan {
+pub struct Plan<T> {
     backend: &'static Backend,
     layouts: [Layout; 3],
     route: Route,
+    element: PhantomData<T>,
 }
 
-impl Plan {
+impl<T> Plan<T> {
     /// Checks that a call on this backend has the operands of the plan.
     #[inline(always)]
     fn check(&self, backend: &'static Backend, layouts: [&Layout; 3]) -> Result<()> {
