@@ -97,6 +97,11 @@ pub(crate) struct Route {
     pub jobs: (usize, usize),
 }
 
+impl Route {
+    /// Of a problem without products.
+    pub(crate) const SCALE: Self = Self { transposed: false, method: Method::Scale, jobs: (1, 1) };
+}
+
 /// What is done with a part of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -128,10 +133,10 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let sides = !x.a.packed && !x.b.packed;
     let transposed = sides && x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
     let (mut m, mut n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
-    let route = |method, jobs| Route { transposed, method, jobs };
     if m == 0 || n == 0 || x.k == 0 || x.alpha == T::ZERO {
-        return route(Method::Scale, (1, 1));
+        return Route::SCALE;
     }
+    let route = |method, jobs| Route { transposed, method, jobs };
     let is_tile = |m, n| m <= kernel.mr && n <= kernel.width(m) && (b.col == 1 || b.packed);
     if set.blocking.is_none() && is_tile(m, n) {
         return route(Method::Tile, (1, 1));

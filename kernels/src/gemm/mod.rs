@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::math::Activation;
 use crate::par::{Par, Serial, run_once};
 use crate::view::{Layout, MatMut, MatRef};
-use driver::{Matrix, Method, Problem, Route, Settings};
+use driver::{Matrix, Problem, Route, Settings};
 use finish::{Bias, Epilogue};
 use packed::Side;
 use std::marker::PhantomData;
@@ -175,7 +175,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// When the shapes disagree, a bias has the wrong length, f64 is asked for an activation other than ReLU, an operand
     /// was packed for another side or backend or differs from the plan, or the instruction set pinned by `KERNELS_ISA` is
     /// not there. C is as it was.
-    #[inline]
+    #[inline(always)]
     pub fn run<'x>(
         &self,
         a: impl Into<Operand<'x, T>>,
@@ -191,7 +191,7 @@ impl<'a, T: Element> Gemm<'a, T> {
 
     /// [`Self::run`], for any operands. All on the way to a tile is inlined: to hand large structures from function to
     /// function would take as long as a small product.
-    #[inline]
+    #[inline(always)]
     fn execute(&self, a: &Operand<'_, T>, b: &Operand<'_, T>, layout: &Layout, c: *mut T) -> Result<()> {
         let backend = match (self.backend, self.plan) {
             (Some(backend), _) => backend,
@@ -204,13 +204,18 @@ impl<'a, T: Element> Gemm<'a, T> {
         }
         let problem = self.problem(backend, a, b, Matrix::new(c, layout))?;
         let kernel = T::kernel(backend);
+        let chosen;
         let route = match self.plan {
-            Some(plan) => plan.route_for(self.alpha == T::ZERO),
-            None => driver::route(kernel, &problem, self.settings()),
+            Some(_) if self.alpha == T::ZERO => &Route::SCALE,
+            Some(plan) => &plan.route,
+            None => {
+                chosen = driver::route(kernel, &problem, self.settings());
+                &chosen
+            }
         };
         // SAFETY: a backend that can be had is supported; the views vouch for their elements, `&mut` for C's being apart
         // from all else; shapes and panels were checked; the plan's route is one for these layouts.
-        unsafe { driver::run(kernel, &problem, &route, self.par, self.workspace) };
+        unsafe { driver::run(kernel, &problem, route, self.par, self.workspace) };
         Ok(())
     }
 
@@ -434,12 +439,6 @@ impl<T> Plan<T> {
             }
         }
         Ok(())
-    }
-
-    #[inline(always)]
-    fn route_for(&self, no_products: bool) -> Route {
-        let scale = Route { transposed: false, method: Method::Scale, jobs: (1, 1) };
-        if no_products { scale } else { self.route }
     }
 }
 
