@@ -439,7 +439,7 @@ kernels_status kernels_workspace_create(struct kernels_workspace **workspace);
 // It comes from kernels_workspace_create, and is not used again.
 void kernels_workspace_destroy(struct kernels_workspace *workspace);
 
-// y[i] = function(x[i]) for `len` elements, on the calling thread; `y` is `x`, or apart from it. `function` is a
+// `y[i] = function(x[i])` for `len` elements, on the calling thread; `y` is `x`, or apart from it. `function` is a
 // kernels_function; `parameter` is that of leaky ReLU and ELU, and else ignored.
 //
 // # Safety
@@ -450,8 +450,8 @@ kernels_status kernels_map_f32(int32_t function,
                                float *y,
                                size_t len);
 
-// The gradient through an activation: dy[i] is multiplied by its derivative, computed from `saved`, the output of the
-// activation or its input, whichever kernels_saves_output tells.
+// The gradient through an activation: `dy[i]` is multiplied by its derivative, computed from `saved`, the output of
+// the activation or its input, whichever kernels_saves_output tells.
 //
 // # Safety
 // `len` elements of `saved` can be read, and of `dy` written; they do not overlap.

@@ -38,7 +38,7 @@ pub(crate) fn check<T>(what: &str, data: *const T, len: usize) -> Result<(), Fai
     Err(Failure::new(kernels_status::KERNELS_LAYOUT, why))
 }
 
-/// y[i] = function(x[i]) for `len` elements, on the calling thread; `y` is `x`, or apart from it. `function` is a
+/// `y[i] = function(x[i])` for `len` elements, on the calling thread; `y` is `x`, or apart from it. `function` is a
 /// kernels_function; `parameter` is that of leaky ReLU and ELU, and else ignored.
 ///
 /// # Safety
@@ -63,8 +63,8 @@ pub unsafe extern "C" fn kernels_map_f32(
     })
 }
 
-/// The gradient through an activation: dy[i] is multiplied by its derivative, computed from `saved`, the output of the
-/// activation or its input, whichever kernels_saves_output tells.
+/// The gradient through an activation: `dy[i]` is multiplied by its derivative, computed from `saved`, the output of
+/// the activation or its input, whichever kernels_saves_output tells.
 ///
 /// # Safety
 /// `len` elements of `saved` can be read, and of `dy` written; they do not overlap.
