@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(of("weight gradient 12x4x9"), of("layer 4x12x9"));
         assert_eq!(of("input gradient 4x3x9"), Some(216.0));
         assert_eq!(of("input gradient 4x9x12"), None, "nobody needs that of the pixels");
-        assert!(of("Adam").is_some());
+        assert!(of("optimiser").is_some());
         let medians: f64 = budget.parts.iter().map(|part| part.seconds.median).sum();
         assert!(budget.parts.iter().all(|part| part.seconds.median >= 0.0) && medians > 0.0);
     }
