@@ -79,7 +79,7 @@ impl Tuning {
             pack_rows: 160,
             near: block,
             pack_rows_far: 24,
-            thread_work: 1_000_000,
+            thread_work: 2_000_000,
         }
     }
 
