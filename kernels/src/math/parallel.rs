@@ -3,10 +3,10 @@
 use super::{Activation, Function, Update, check_len};
 use crate::backend::Backend;
 use crate::error::Result;
-use crate::par::Par;
+use crate::par::{Par, run_once};
 
 /// A backend whose functions of slices run on the threads of a [`Par`], where the slices are long enough to pay: from
-/// [`Parallel::GRAIN`] elements a thread. Made by [`Backend::on`].
+/// [`Parallel::GRAIN`] elements a thread, updates from [`Parallel::UPDATE_GRAIN`]. Made by [`Backend::on`].
 ///
 /// ```
 /// use kernels::{Activation, Backend, Team};
@@ -46,14 +46,16 @@ impl Backend {
 impl Parallel<'_> {
     /// Elements that are worth a thread: the cheapest functions take some microseconds for them, as waking one does.
     pub const GRAIN: usize = 32 * 1024;
+    /// Parameters that are worth a thread: of fewer, half are in the cache of the core that computed their gradients.
+    pub const UPDATE_GRAIN: usize = 4 * Self::GRAIN;
 
-    /// Calls `job(start, len)` for parts that make up `0..len`, at the same time.
-    fn parts(&self, len: usize, job: impl Fn(usize, usize) + Sync) {
+    /// Calls `job(start, len)` for parts of at least `grain` elements that make up `0..len`, at the same time.
+    fn parts(&self, len: usize, grain: usize, job: impl Fn(usize, usize) + Sync) {
         /// Parts begin at the start of a cache line if the slice does.
         const LINE: usize = 16;
-        let parts = self.par.threads().min(len / Self::GRAIN).max(1);
+        let parts = self.par.threads().min(len / grain).max(1);
         let part = len.div_ceil(parts).next_multiple_of(LINE);
-        self.par.run(parts, &|i| {
+        run_once(self.par, parts, &|i| {
             let start = (i * part).min(len);
             job(start, part.min(len - start));
         });
@@ -63,7 +65,7 @@ impl Parallel<'_> {
     pub fn map(&self, f: impl Into<Function>, x: &mut [f32]) {
         let (f, start) = (f.into(), Start(x.as_mut_ptr()));
         // SAFETY: the backend is supported; a part is in the slice and no other job's.
-        self.parts(x.len(), |i, n| unsafe { (self.backend.math.map)(f, start.at(i), start.at(i), n) });
+        self.parts(x.len(), Self::GRAIN, |i, n| unsafe { (self.backend.math.map)(f, start.at(i), start.at(i), n) });
     }
 
     /// As [`Backend::map_into`].
@@ -74,7 +76,7 @@ impl Parallel<'_> {
         check_len("the output of a function", y.len(), x.len())?;
         let (f, start) = (f.into(), Start(y.as_mut_ptr()));
         // SAFETY: the backend is supported; a part is in both slices, and no other job's.
-        self.parts(x.len(), |i, n| unsafe { (self.backend.math.map)(f, x[i..].as_ptr(), start.at(i), n) });
+        self.parts(x.len(), Self::GRAIN, |i, n| unsafe { (self.backend.math.map)(f, x[i..].as_ptr(), start.at(i), n) });
         Ok(())
     }
 
@@ -85,7 +87,7 @@ impl Parallel<'_> {
     pub fn activation_backward(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
         check_len("the gradient of an activation", dy.len(), saved.len())?;
         let start = Start(dy.as_mut_ptr());
-        self.parts(saved.len(), |i, n| {
+        self.parts(saved.len(), Self::GRAIN, |i, n| {
             // SAFETY: the backend is supported; a part is in both slices, and no other job's.
             unsafe {
                 let dy = std::slice::from_raw_parts_mut(start.at(i), n);
@@ -104,7 +106,7 @@ impl Parallel<'_> {
         rule.check(gradients, parameters, state)?;
         let (p, [m, v]) = (Start(parameters.as_mut_ptr()), rule.parts(state, len).map(Start));
         // SAFETY: the backend is supported; a part is in all slices, and no other job's.
-        self.parts(len, |i, n| unsafe {
+        self.parts(len, Self::UPDATE_GRAIN, |i, n| unsafe {
             (self.backend.math.update)(rule, gradients[i..].as_ptr(), p.at(i), [m.at(i), v.at(i)], n);
         });
         Ok(())
@@ -120,7 +122,7 @@ mod tests {
         let numbers = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 1999) as f32 * 0.01 - 10.0).collect() };
         let adam = Update::Adam(Adam::at_step(1e-3, 0.9, 0.999, 1e-7, 3));
         for backend in Backend::supported() {
-            for len in [0, 1, 70_000, 3 * 32 * 1024 + 17] {
+            for len in [0, 1, 70_000, 3 * 32 * 1024 + 17, 3 * 128 * 1024 + 17] {
                 let x = numbers(len);
                 let work = |threads| {
                     let (team, mut y) = (Team::new(threads), vec![0.0; len]);

@@ -518,8 +518,8 @@ pub(super) unsafe fn reduce<S: SimdF32>(what: Reduction, x: MatRef<'_, f32>, out
                         cols,
                         #[inline(always)]
                         |at| {
-                            // SAFETY: elements of the row, or masked.
-                            unsafe { Group::load(s, row.wrapping_add(at), cols - at, 0.0) }
+                            // SAFETY: `at` is below `cols`.
+                            unsafe { elements::<S, Sum>(s, row, cols, at) }
                         },
                     ),
                     // SAFETY: as above.
@@ -537,6 +537,16 @@ pub(super) unsafe fn reduce<S: SimdF32>(what: Reduction, x: MatRef<'_, f32>, out
     });
 }
 
+/// The elements of a row from `at` on, for a fold.
+///
+/// # Safety
+/// The row has `cols` elements, readable; `at` is below.
+#[inline(always)]
+unsafe fn elements<S: SimdF32, F: Fold>(s: S, row: *const f32, cols: usize, at: usize) -> Group<S> {
+    // SAFETY: the caller's promise.
+    unsafe { Group::load(s, row.wrapping_add(at), cols - at, F::START) }
+}
+
 /// The largest element, in every lane: +Inf if one is a NaN.
 ///
 /// # Safety
@@ -549,8 +559,8 @@ unsafe fn max<S: SimdF32>(s: S, row: *const f32, cols: usize) -> S::V {
         cols,
         #[inline(always)]
         |at| {
-            // SAFETY: elements of the row, or masked.
-            let x = unsafe { Group::load(s, row.wrapping_add(at), cols - at, Max::START) };
+            // SAFETY: `at` is below `cols`.
+            let x = unsafe { elements::<S, Max>(s, row, cols, at) };
             x.map(
                 #[inline(always)]
                 |x| s.select(s.lt(x, infinity), x, infinity),
@@ -574,8 +584,8 @@ unsafe fn log_sum<S: SimdF32>(s: S, row: *const f32, cols: usize) -> (S::V, S::V
         cols,
         #[inline(always)]
         |at| {
-            // SAFETY: elements of the row, or masked.
-            let x = unsafe { Group::load(s, row.wrapping_add(at), cols - at, Max::START) };
+            // SAFETY: `at` is below `cols`.
+            let x = unsafe { elements::<S, Max>(s, row, cols, at) };
             x.map(
                 #[inline(always)]
                 |x| {
@@ -590,8 +600,8 @@ unsafe fn log_sum<S: SimdF32>(s: S, row: *const f32, cols: usize) -> (S::V, S::V
         cols,
         #[inline(always)]
         |at| {
-            // SAFETY: elements of the row, or masked.
-            let x = unsafe { Group::load(s, row.wrapping_add(at), cols - at, Max::START) };
+            // SAFETY: `at` is below `cols`.
+            let x = unsafe { elements::<S, Max>(s, row, cols, at) };
             x.map(
                 #[inline(always)]
                 |x| s.select(s.lt(x, top), zero, one),

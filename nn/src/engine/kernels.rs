@@ -3,9 +3,6 @@
 use super::{Engine, Shape};
 use crate::error::Result;
 use ::kernels::{Activation, Backend, Gemm, MatMut, MatRef, Par, Serial, Update};
-use std::array::from_fn;
-use std::iter::zip;
-use std::sync::Mutex;
 
 /// SIMD kernels: the same bits on every backend whose [`Backend::bits_match`] is true, with any number of threads.
 #[derive(Clone, Copy)]
@@ -86,53 +83,6 @@ impl Engine for Kernels<'_> {
     }
 
     fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
-        let n = parameters.len();
-        let threads = self.par.threads().min(n / PER_THREAD).min(THREADS);
-        if threads < 2 || gradient.len() != n || state.len() != rule.state() * n {
-            return Ok(self.backend.update(rule, gradient, parameters, state)?);
-        }
-        // Whole cache lines each.
-        let size = n.div_ceil(threads).next_multiple_of(16);
-        let (first, second) = state.split_at_mut(if rule.state() > 0 { n } else { 0 });
-        let (mut first, mut second) = (first.chunks_mut(size), second.chunks_mut(size));
-        let mut parts = zip(gradient.chunks(size), parameters.chunks_mut(size));
-        let parts: [_; THREADS] = from_fn(|_| {
-            let (gradient, parameters) = parts.next()?;
-            let state = [first.next().unwrap_or_default(), second.next().unwrap_or_default()];
-            Some(Mutex::new(Part { gradient, parameters, state }))
-        });
-        self.par.run(threads, &|i| {
-            if let Some(part) = &parts[i] {
-                part.lock().expect("each part is taken once").update(self.backend, rule);
-            }
-        });
-        Ok(())
-    }
-}
-
-/// Parameters that pay for waking a thread.
-const PER_THREAD: usize = 1 << 17;
-/// Threads that update parameters at most: more do not make memory faster.
-const THREADS: usize = 16;
-
-/// What one thread updates.
-struct Part<'a> {
-    gradient: &'a [f32],
-    parameters: &'a mut [f32],
-    state: [&'a mut [f32]; 2],
-}
-
-impl Part<'_> {
-    fn update(&mut self, backend: &Backend, rule: &Update) {
-        let Self { gradient, parameters, state: [first, second] } = self;
-        let done = match rule {
-            Update::Adam(step) => backend.adam(step, gradient, parameters, first, second),
-            Update::AdamW { adam, keep } => {
-                backend.scale(*keep, parameters);
-                backend.adam(adam, gradient, parameters, first, second)
-            }
-            _ => backend.update(rule, gradient, parameters, first),
-        };
-        done.expect("parts of equal length");
+        Ok(self.backend.on(self.par).update(rule, gradient, parameters, state)?)
     }
 }
