@@ -1,6 +1,5 @@
 //! The one error type of the crate. Every variant carries the numbers that were wrong.
 
-use crate::view::Layout;
 use std::fmt;
 
 /// Why a call was refused. Nothing has been written when a call returns one.
@@ -66,14 +65,14 @@ pub enum Error {
         /// The element type.
         element: &'static str,
     },
-    /// An operand lies otherwise than the plan of the call was made for.
+    /// An operand lies otherwise than the plan of the call was made for, or the call is to run on another backend.
     Plan {
-        /// Which operand.
+        /// Which operand, or `"the backend"`.
         what: &'static str,
-        /// The layout of the plan.
-        planned: Layout,
-        /// The layout that was given.
-        found: Layout,
+        /// The layout, or the backend, of the plan.
+        planned: String,
+        /// What was given.
+        found: String,
     },
     /// A packed matrix stands on the wrong side of a product, or belongs to another backend.
     Packed {

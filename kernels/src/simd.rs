@@ -169,6 +169,9 @@ pub(crate) trait SimdF32: Simd<f32> {
     }
 }
 
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
 /// Asks for the cache line at `p`, any address at all, to be brought near; nothing where there is no such instruction.
 #[inline(always)]
 pub(crate) fn prefetch<T>(p: *const T) {

@@ -433,6 +433,11 @@ fn what_a_batch_plan_or_packed_operand_does_not_fit_is_an_error() {
     let wide = MatMut::with_strides(&mut c, 2, 4, 5, 1).unwrap();
     let wrong = call.plan(&plan).run(a, b, wide).unwrap_err().to_string();
     assert_eq!(wrong, "C is 2x4 with strides (5, 1), but the plan was made for 2x4 with strides (4, 1)");
+    for other in backends().into_iter().filter(|other| other.name() != Backend::active().unwrap().name()) {
+        let wrong = call.plan(&plan).backend(other).run(a, b, MatMut::new(&mut c[..8], 2, 4).unwrap()).unwrap_err();
+        let (name, active) = (other.name(), Backend::active().unwrap().name());
+        assert_eq!(wrong.to_string(), format!("the backend is {name}, but the plan was made for {active}"));
+    }
     let packed = call.pack_a(a).unwrap();
     let wrong = call.run(b.t(), &packed, MatMut::new(&mut c[..12], 4, 3).unwrap()).unwrap_err().to_string();
     assert!(wrong.starts_with("B is 2x3"), "{wrong}");
@@ -524,6 +529,16 @@ fn plain_is_close() {
         let bits: Vec<u32> = c.iter().map(|x| x.to_bits()).collect();
         assert_eq!(*first.get_or_insert(bits.clone()), bits, "its own bits do not move either");
     }
+}
+
+/// A view may repeat one element for ever. The room for its panels is more than there is, and no number that wraps.
+#[test]
+#[should_panic(expected = "a workspace larger than the address space")]
+fn a_depth_beyond_memory_is_refused() {
+    let (one, k) = ([1.0f32], 1 << (usize::BITS - 1));
+    let (a, b) = (MatRef::with_strides(&one, 1, k, 0, 0).unwrap(), MatRef::with_strides(&one, k, 4, 0, 0).unwrap());
+    let blocking = Blocking { kc: usize::MAX, nc: 64 };
+    let _ = Gemm::new().blocking(blocking).run(a, b, MatMut::new(&mut [0.0; 4], 1, 4).unwrap());
 }
 
 /// A row of a product is the same alone, in any sub-matrix, at any place.

@@ -9,7 +9,7 @@ use super::gemv::Gemv;
 use super::pack::Pack;
 use super::tile::{Float, Tile};
 use crate::backend::Kernel;
-use crate::simd::prefetch;
+use crate::simd::{LINE, prefetch};
 use std::ops::Range;
 
 /// Cuts `total` into the fewest parts of at most `most`, as equal as they can be: their starts and lengths.
@@ -18,7 +18,18 @@ pub(crate) fn split(total: usize, most: usize) -> impl Iterator<Item = (usize, u
     // Divisions take as long as a small tile: none where there is one part.
     let parts = if total <= most { usize::from(total > 0) } else { total.div_ceil(most) };
     let (len, longer) = if parts <= 1 { (total, 0) } else { (total / parts, total % parts) };
-    (0..parts).map(move |i| (i * len + i.min(longer), len + usize::from(i < longer)))
+    (0..parts).map(move |i| nth(len, longer, i))
+}
+
+/// The start and length of part `i` of `parts` of `total`, as equal as they can be.
+pub(crate) fn share(total: usize, parts: usize, i: usize) -> (usize, usize) {
+    nth(total / parts, total % parts, i)
+}
+
+/// The start and length of part `i`, where parts have `len` elements and the first `longer` of them one more.
+#[inline(always)]
+fn nth(len: usize, longer: usize, i: usize) -> (usize, usize) {
+    (i * len + i.min(longer), len + usize::from(i < longer))
 }
 
 /// Elements in the largest tile of any kernel.
@@ -68,7 +79,7 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: *mu
 #[inline(always)]
 fn ahead<T: Float>(x: &Problem<T>, rows: Range<usize>) {
     const LINES: usize = 8;
-    let line = 64 / size_of::<T>();
+    let line = LINE / size_of::<T>();
     for i in rows {
         for p in (0..x.k.min(LINES * line)).step_by(line) {
             prefetch(x.a.at(i, p).ptr);

@@ -1,7 +1,7 @@
 //! Loops 4 and 3: cuts a product into jobs, the jobs into blocks, and packs what should be packed. Names no
 //! instruction set: everything that depends on one is in the [`Kernel`].
 
-use super::block::{self, split};
+use super::block::{self, share, split};
 use super::finish::{Epilogue, Finish};
 use super::pack::Pack;
 use super::tile::Float;
@@ -10,6 +10,7 @@ use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::par::{Par, run_once};
+use crate::simd::LINE;
 use crate::view::Layout;
 
 /// A matrix without its lifetime: base, row stride, column stride.
@@ -228,11 +229,8 @@ pub(crate) unsafe fn run<T: Float>(
 
 /// The start and length of part `i` of `parts` of `total`, cut at multiples of `unit`.
 fn nth(total: usize, unit: usize, parts: usize, i: usize) -> (usize, usize) {
-    let units = total.div_ceil(unit);
-    let (len, longer) = (units / parts, units % parts);
-    let start = (i * len + i.min(longer)) * unit;
-    let len = (len + usize::from(i < longer)) * unit;
-    (start.min(total), len.min(total.saturating_sub(start)))
+    let (start, len) = share(total.div_ceil(unit), parts, i);
+    ((start * unit).min(total), (len * unit).min(total.saturating_sub(start * unit)))
 }
 
 /// Computes the problem on this thread.
@@ -268,9 +266,11 @@ unsafe fn blocks<T: Float>(
     space: Option<&Workspace>,
 ) {
     let depth = kc.min(x.k);
-    let room_a = if pack_a { (kernel.mr * depth).next_multiple_of(workspace::ALIGN) } else { 0 };
-    let room_b = if pack_b { nc.min(x.n.next_multiple_of(kernel.nr)) * depth } else { 0 };
-    workspace::with(space, room_a + room_b, |room: *mut T| {
+    // A view may repeat its elements, so depth can be any number: what does not fit is refused by the workspace.
+    let room = |lines: usize| lines.saturating_mul(depth).checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
+    let room_a = if pack_a { room(kernel.mr) } else { 0 };
+    let room_b = if pack_b { room(nc.min(x.n.next_multiple_of(kernel.nr))) } else { 0 };
+    workspace::with(space, room_a.saturating_add(room_b), |room: *mut T| {
         let panel = if pack_a { room } else { std::ptr::null_mut() };
         for (j, n) in split_at(x.n, nc, kernel.nr) {
             for (p, k) in split_at(x.k, kc, CHUNK) {

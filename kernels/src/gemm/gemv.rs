@@ -7,7 +7,7 @@
 use super::pack::{load_half, load_part};
 use super::tile::{Float, opaque, opaque_stride};
 use crate::CHUNK;
-use crate::simd::{GROUP, Simd, prefetch};
+use crate::simd::{GROUP, LINE, Simd, prefetch};
 use std::mem::MaybeUninit;
 
 /// One call: a row of C.
@@ -38,9 +38,6 @@ const CHAINS: usize = 4;
 
 /// Bytes of B from which it comes from memory, which is read fastest in the streams of a single chain.
 const FAR: usize = 24 << 20;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// The routine of an instruction set.
 ///

@@ -274,7 +274,10 @@ impl<'a, T: Element> Gemm<'a, T> {
         let tuning = self.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
         if threads > 1 && count >= threads && work / tuning.thread_work.max(1) >= 2 {
             let jobs = count.min(4 * threads);
-            let some = |job: usize| (job * count / jobs..(job + 1) * count / jobs).for_each(|i| run(i, &Serial));
+            let some = |job: usize| {
+                let (first, len) = block::share(count, jobs, job);
+                (first..first + len).for_each(|i| run(i, &Serial));
+            };
             run_once(self.par, jobs, &some);
         } else {
             (0..count).for_each(|i| run(i, self.par));
@@ -431,11 +434,13 @@ impl<T> Plan<T> {
     #[inline(always)]
     fn check(&self, backend: &'static Backend, layouts: [&Layout; 3]) -> Result<()> {
         if !std::ptr::eq(backend, self.backend) {
-            return Err(Error::Packed { packed: format!("{:?}", self.backend), needed: format!("{backend:?}") });
+            let (planned, found) = (self.backend.name().to_owned(), backend.name().to_owned());
+            return Err(Error::Plan { what: "the backend", planned, found });
         }
         for (i, what) in ["A", "B", "C"].into_iter().enumerate() {
             if *layouts[i] != self.layouts[i] {
-                return Err(Error::Plan { what, planned: self.layouts[i], found: *layouts[i] });
+                let (planned, found) = (self.layouts[i].to_string(), layouts[i].to_string());
+                return Err(Error::Plan { what, planned, found });
             }
         }
         Ok(())

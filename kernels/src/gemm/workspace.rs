@@ -1,15 +1,13 @@
 //! Memory for packed panels: one buffer a thread, which only grows, or the caller's, so that calls allocate nothing once
 //! warm.
 
+use crate::simd::LINE;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Mutex;
 
-/// Panels start on cache lines, so that no vector of a packed panel crosses one.
-pub(crate) const ALIGN: usize = 64;
-
-/// A block of memory aligned to [`ALIGN`].
+/// A block of memory that begins at a cache line, so that no vector of a packed panel crosses one.
 pub(crate) struct Buffer {
     ptr: *mut u8,
     bytes: usize,
@@ -25,12 +23,12 @@ impl Buffer {
 
     /// Room for `len` elements, uninitialised; `None` where that is more than the address space has.
     pub(crate) fn new<T>(len: usize) -> Option<Self> {
-        const { assert!(align_of::<T>() <= ALIGN) };
+        const { assert!(align_of::<T>() <= LINE) };
         let bytes = len.checked_mul(size_of::<T>())?;
         if bytes == 0 {
             return Some(Self::EMPTY);
         }
-        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
+        let layout = Layout::from_size_align(bytes, LINE).ok()?;
         // SAFETY: the size is not zero.
         let ptr = unsafe { alloc(layout) };
         if ptr.is_null() {
@@ -56,7 +54,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if self.bytes > 0 {
             // SAFETY: it was allocated with this size and alignment.
-            unsafe { dealloc(self.ptr, Layout::from_size_align_unchecked(self.bytes, ALIGN)) }
+            unsafe { dealloc(self.ptr, Layout::from_size_align_unchecked(self.bytes, LINE)) }
         }
     }
 }
@@ -88,7 +86,7 @@ thread_local! {
     static BUFFER: Cell<Buffer> = const { Cell::new(Buffer::EMPTY) };
 }
 
-/// Calls `f` with room for `len` elements, uninitialised, aligned to [`ALIGN`]; null for none.
+/// Calls `f` with room for `len` elements, uninitialised, at the beginning of a cache line; null for none.
 pub(crate) fn with<T, R>(space: Option<&Workspace>, len: usize, f: impl FnOnce(*mut T) -> R) -> R {
     if len == 0 {
         return f(std::ptr::null_mut());
