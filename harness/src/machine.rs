@@ -112,8 +112,8 @@ pub struct Facts {
     pub cpu: Option<String>,
     /// Its architecture, as Rust calls it.
     pub architecture: &'static str,
-    /// Vendor-family-model-stepping, in the notation of profiles.
-    pub cpu_id: Option<String>,
+    /// Vendor-family-model-stepping, as profiles name it.
+    pub cpu_id: String,
     /// Threads that can run at once.
     pub cores: usize,
     /// Caches of the first core.
@@ -132,16 +132,10 @@ pub struct Facts {
 
 /// What can be found out.
 pub fn facts() -> Facts {
-    let id = ["vendor_id", "cpu family", "model", "stepping"].map(cpuinfo);
-    let [Some(vendor), Some(family), Some(model), Some(stepping)] = &id else { return with_id(None) };
-    with_id(Some(format!("{vendor}-{family}-{model}-{stepping}")))
-}
-
-fn with_id(cpu_id: Option<String>) -> Facts {
     Facts {
         cpu: cpu(),
         architecture: std::env::consts::ARCH,
-        cpu_id,
+        cpu_id: kernels::Cpu::get().name.clone(),
         cores: cores(),
         caches: caches().iter().map(ToString::to_string).collect(),
         os: std::env::consts::OS,

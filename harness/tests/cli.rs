@@ -1,6 +1,8 @@
 //! The program as its users meet it. Nothing here looks at times.
 
-use byteorder::{BigEndian, WriteBytesExt};
+mod common;
+
+use common::idx;
 use kernels::{Backend, Profile};
 use serde_json::Value;
 use std::fs;
@@ -82,16 +84,6 @@ impl Tiny {
         assert!(output.status.success(), "{}", stderr(&output));
         serde_json::from_str(&fs::read_to_string(file).expect("the record was written")).expect("the record is JSON")
     }
-}
-
-fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {
-    let mut file = Vec::new();
-    file.write_u32::<BigEndian>(0x0800 + dims.len() as u32).unwrap();
-    for &dim in dims {
-        file.write_u32::<BigEndian>(dim as u32).unwrap();
-    }
-    file.extend_from_slice(bytes);
-    fs::write(path, file).unwrap();
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The commands for trained models, as their users meet them. Nothing here looks at times.
 
-use byteorder::{BigEndian, WriteBytesExt};
+mod common;
+
+use common::idx;
 use nn::{Kernels, Mlp, Mnist, Recipe, Trainer};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
@@ -68,16 +70,6 @@ impl Tiny {
         assert!(!said.contains("panicked"), "{said}");
         String::from_utf8(output.stdout).unwrap()
     }
-}
-
-fn idx(path: &Path, dims: &[usize], bytes: &[u8]) {
-    let mut file = Vec::new();
-    file.write_u32::<BigEndian>(0x0800 + dims.len() as u32).unwrap();
-    for &dim in dims {
-        file.write_u32::<BigEndian>(dim as u32).unwrap();
-    }
-    file.extend_from_slice(bytes);
-    fs::write(path, file).unwrap();
 }
 
 #[test]

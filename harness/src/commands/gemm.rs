@@ -76,7 +76,7 @@ pub struct Args {
 
 /// The type of the elements.
 #[derive(Clone, Copy, ValueEnum)]
-enum Type {
+pub(super) enum Type {
     F32,
     F64,
 }

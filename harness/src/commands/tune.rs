@@ -1,5 +1,6 @@
 //! `harness tune`: block sizes and thresholds that suit this CPU, in a profile.
 
+use super::gemm::Type;
 use super::json;
 use crate::console::{BAD, Console, GOOD, STRONG, styled};
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use crate::record::Head;
 use crate::report::{Table, counted};
 use crate::stats::{Estimate, Verdict};
 use crate::tune::{self, Clock, Outcome, SEARCHED, Shape, Step, UNSEEN, percent_gain};
-use clap::{ArgGroup, ValueEnum, value_parser};
+use clap::{ArgGroup, value_parser};
 use kernels::{Backend, Cpu, Profile, Team, Tuning};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -60,13 +61,6 @@ pub struct Args {
     out: Option<PathBuf>,
     #[command(flatten)]
     json: json::Args,
-}
-
-/// The type of the elements.
-#[derive(Clone, Copy, ValueEnum)]
-enum Type {
-    F32,
-    F64,
 }
 
 /// What `--json` holds.

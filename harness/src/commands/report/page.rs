@@ -427,7 +427,7 @@ fn facts(record: &Record) -> String {
         (format!("limits of {}", limits.row), format!("{} GFLOP/s; GB/s read: {levels}", short(limits.peak / 1e9)))
     });
     let facts = [
-        ("CPU", format!("{} ({})", known(machine.cpu.as_deref()), known(machine.cpu_id.as_deref()))),
+        ("CPU", format!("{} ({})", known(machine.cpu.as_deref()), machine.cpu_id)),
         ("architecture", format!("{}, {}", machine.architecture, machine.os)),
         ("cores", machine.cores.to_string()),
         ("caches", machine.caches.join(", ")),
