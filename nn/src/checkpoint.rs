@@ -369,3 +369,24 @@ fn from_numbers(numbers: &[f64; EPOCH]) -> EpochEnd {
         seconds,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes written out, so that the order of the machine can't be taken for that of the file.
+    #[test]
+    fn numbers_are_little_endian() {
+        let bytes = [0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0];
+        assert_eq!(Tensor::new(&[2], &[1.0, -2.5]).bytes, bytes);
+        let epochs: Vec<u8> = (0..EPOCH as u8).flat_map(|i| [0, 0, 0, 0, 0, 0, 0x10 * (i % 2), 0x40]).collect();
+        let tensors = BTreeMap::from([
+            ("x", TensorView::new(Dtype::F32, vec![2], &bytes).unwrap()),
+            ("history", TensorView::new(Dtype::F64, vec![1, EPOCH], &epochs).unwrap()),
+        ]);
+        let mut reader = Reader { file: Path::new("file"), tensors };
+        assert_eq!(*reader.store("x", 2).unwrap(), [1.0, -2.5]);
+        let end = reader.history().unwrap()[0];
+        assert_eq!((end.epoch, end.epochs, end.metrics), (2, 4, Metrics { loss: 4.0, accuracy: 2.0 }));
+    }
+}

@@ -11,6 +11,9 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Points on two moons; the labels of the last few are wrong, so that a validation on them gets worse.
@@ -177,6 +180,52 @@ fn a_file_is_written_whole_or_not_at_all() -> Result<()> {
     let first = fs::read(&file).unwrap();
     model.save(&file)?;
     assert_eq!(fs::read(&file).unwrap(), first, "the same model makes the same file");
+    Ok(())
+}
+
+/// Names the file that [`checkpoints_without_end`] writes.
+const VICTIM: &str = "CHECKPOINT_OF_THE_KILLED";
+
+/// What [`a_killed_program_leaves_a_whole_file`] starts, to be killed: a training that is saved after each of many epochs.
+#[test]
+#[ignore = "started by another test"]
+fn checkpoints_without_end() -> Result<()> {
+    let Ok(file) = std::env::var(VICTIM) else { return Ok(()) };
+    let engine = Kernels::active()?;
+    let recipe = Recipe { epochs: usize::MAX, ..Recipe::default() };
+    Trainer::new(Mlp::new(&[2, 300, 300, 2], 0)?, recipe, &engine)?.checkpoints(&file).fit(&points(8, 0.0), &mut ())?;
+    Ok(())
+}
+
+/// SIGKILL at many moments: what stands under the name of the file can always be read and gone on with.
+#[test]
+fn a_killed_program_leaves_a_whole_file() -> Result<()> {
+    let engine = Kernels::active()?;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut whole, mut unfinished) = (0, 0);
+    for round in 0..30 {
+        let (file, beside) = (dir.path().join(format!("{round}")), dir.path().join(format!("{round}.new")));
+        let mut program = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "checkpoints_without_end"])
+            .env(VICTIM, &file)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Half of them in their first file, half in a later one.
+        while !(file.exists() || beside.exists() && round % 2 == 0) {
+            assert_eq!(program.try_wait().unwrap(), None, "the program ended by itself");
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_micros(round * 500));
+        program.kill().unwrap();
+        program.wait().unwrap();
+        unfinished += u32::from(beside.exists());
+        if file.exists() {
+            Trainer::resume(&file, &engine)?;
+            whole += 1;
+        }
+    }
+    assert!(whole > 0 && unfinished > 0, "of 30 programs {whole} left a file, {unfinished} one that is unfinished");
     Ok(())
 }
 

@@ -70,3 +70,20 @@ fn read<const RANK: usize>(mut source: impl Read, file: &Path) -> Result<Idx<RAN
         Err(source) => Err(Error::Read { file: file.into(), source }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers whose bytes all differ, so that the order of the machine can't be taken for that of the file.
+    #[test]
+    fn numbers_are_big_endian() {
+        let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 0, 3];
+        bytes.extend((0..774).map(|i| i as u8));
+        let idx = read::<3>(&bytes[..], Path::new("images")).unwrap();
+        assert_eq!(idx.dims, [1, 0x102, 3]);
+        assert_eq!(idx.bytes, bytes[16..]);
+        let error = read::<1>(&bytes[..], Path::new("labels")).err().unwrap().to_string();
+        assert!(error.contains("0x00000803") && error.contains("0x00000801"), "{error}");
+    }
+}
