@@ -1,6 +1,6 @@
 //! The executor of the feature `rayon`: the same bits, from outside and inside of a pool.
 
-use kernels::{Gemm, MatMut, MatRef, Par, Rayon};
+use kernels::{Gemm, MatMut, MatRef, Par, Rayon, Team};
 
 #[test]
 fn rayon_gives_the_bits_of_one_thread_nested_too() {
@@ -21,5 +21,10 @@ fn rayon_gives_the_bits_of_one_thread_nested_too() {
         // From inside jobs of the same pool: no second pool, no deadlock.
         let (x, y) = pool.install(|| rayon::join(|| product(&Rayon), || product(&Rayon)));
         assert!(x == want && y == want);
+        // A team inside the pool, and the pool inside a team.
+        let team = Team::new(2);
+        let (x, y) = pool.install(|| rayon::join(|| product(&team), || product(&team)));
+        assert!(x == want && y == want);
+        team.run(4, &|_| assert!(pool.install(|| product(&Rayon)) == want));
     }
 }

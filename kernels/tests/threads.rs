@@ -1,6 +1,6 @@
 //! Many threads at once: one plan, one packed operand, one team and one profile for all, and executors that fail.
 
-use kernels::{Gemm, Layout, MatMut, MatRef, Par, Serial, Team, Tuning, Workspace};
+use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Par, Profile, Serial, Team, Tuning, Workspace};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -59,15 +59,22 @@ fn everything_can_be_shared_between_callers() {
     let (a, b) = (call.pack_a(case.a()).unwrap(), call.pack_b(case.b()).unwrap());
     let dense = Layout::row_major;
     let plan = call.prepare(dense(M, K), dense(K, N), dense(M, N)).unwrap();
+    let backend = Backend::active().unwrap();
+    let mut profile = Profile::new();
+    profile.set::<f32>(backend, EAGER);
     thread::scope(|scope| {
         for caller in 0..6 {
-            let (case, a, b, plan, call) = (&case, &a, &b, &plan, &call);
+            let (case, a, b, plan, call, profile, team) = (&case, &a, &b, &plan, &call, &profile, &team);
             scope.spawn(move || {
                 for round in 0..10 {
-                    match (caller + round) % 4 {
+                    match (caller + round) % 5 {
                         0 => case.check("a packed A and B", |c| call.run(a, b, c)),
                         1 => case.check("a packed B", |c| call.run(case.a(), b, c)),
                         2 => case.check("a plan", |c| call.plan(plan).run(case.a(), case.b(), c)),
+                        3 => case.check("a profile", |c| {
+                            let tuning = profile.get(backend.name(), "f32").unwrap();
+                            Gemm::new().tuning(&tuning).par(team).run(case.a(), case.b(), c)
+                        }),
                         _ => case.check("a workspace", |c| call.run(case.a(), case.b(), c)),
                     }
                 }
@@ -162,4 +169,21 @@ fn executors_are_not_trusted() {
         call.beta(1.0).par(&Careless).run(case.a(), case.b(), c)
     });
     case.check("a lazy executor", |c| call.par(&Lazy).run(case.a(), case.b(), c));
+}
+
+#[test]
+fn slices_bear_any_executor() {
+    let (backend, x) = (Backend::active().unwrap(), numbers(3, 200_000));
+    let mut want = x.clone();
+    backend.map(Activation::Gelu, &mut want);
+    let failing = Failing(AtomicUsize::new(0));
+    let mut y = x.clone();
+    let run = || backend.on(&failing).map(Activation::Gelu, &mut y);
+    catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+    for par in [&Careless as &dyn Par, &Lazy, &Team::new(3)] {
+        y.copy_from_slice(&x);
+        // A part that is computed twice would be the function of a function.
+        backend.on(par).map(Activation::Gelu, &mut y);
+        assert!(y.iter().zip(&want).all(|(y, w)| y.to_bits() == w.to_bits()), "{} threads", par.threads());
+    }
 }
