@@ -124,11 +124,11 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Info(args) => info::run(&args, &mut console),
         Command::Evaluate(args) => evaluate::run(&args, &mut console),
-        Command::Export(args) => export::run(&args, &console),
-        Command::Import(args) => import::run(&args, &console),
-        Command::Quantize(args) => quantize::run(&args, &console),
-        Command::Prune(args) => prune::run(&args, &console),
-        Command::Monitor(args) => monitor::run(&args, &console),
+        Command::Export(args) => export::run(&args, &mut console),
+        Command::Import(args) => import::run(&args, &mut console),
+        Command::Quantize(args) => quantize::run(&args, &mut console),
+        Command::Prune(args) => prune::run(&args, &mut console),
+        Command::Monitor(args) => monitor::run(&args, &mut console),
     }
 }
 

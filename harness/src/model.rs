@@ -104,6 +104,11 @@ pub fn speeds(models: &[&Model], data: &Dataset) -> Result<Vec<f64>> {
     Ok(seconds.iter_mut().map(median).collect())
 }
 
+/// Widths of the layers, inputs first.
+pub fn widths(model: &Mlp) -> Vec<usize> {
+    [model.inputs()].into_iter().chain(model.layers().iter().map(|layer| layer.outputs)).collect()
+}
+
 /// Bytes of a file.
 pub fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |about| about.len())

@@ -127,7 +127,7 @@ fn a_model_is_watched() {
     tiny.good("monitor @model --learn @watched --data @");
     let quiet = tiny.good("monitor @watched --data @");
     assert!(quiet.contains("feature shift") && !quiet.contains("alarm"), "{quiet}");
-    let json: serde_json::Value = serde_json::from_str(&tiny.good("monitor @watched --data @ --format json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&tiny.good("monitor @watched --data @ --json -")).unwrap();
     assert_eq!((&json["samples"], &json["predictions"][0]), (&600.into(), &150.into()));
     let text = tiny.good("monitor @watched --data @ --format prometheus --samples 8");
     assert!(text.contains("nn_predictions_total{class=\"a\"} 2\n"), "{text}");

@@ -120,9 +120,15 @@ fn harness(args: &[&str]) -> Command {
 /// The record on standard output.
 #[track_caller]
 fn record(command: &mut Command) -> Value {
+    record_of(command, 0)
+}
+
+/// The same of a command that ends with this code.
+#[track_caller]
+fn record_of(command: &mut Command, code: i32) -> Value {
     let output = command.args(["--json", "-"]).output().expect("the program starts");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(!said.is_empty(), "text goes to standard error");
     serde_json::from_slice(&output.stdout).expect("standard output is the record alone")
 }
@@ -147,6 +153,25 @@ fn records_are_as_documented() {
     schema.check_record(&record(&mut harness(&["evaluate", &model, "--data", data])), "evaluate");
     let predict = ["predict", "--index", "0,3", "--data", data, "--model", &model];
     schema.check_record(&record(&mut harness(&predict)), "predict");
+    let file = |name: &str| format!("{out}/{name}");
+    for name in ["m.onnx", "m.npz", "m.rs"] {
+        schema.check_record(&record(&mut harness(&["export", &model, &file(name)])), "export");
+    }
+    let import = ["import", &file("m.npz"), &file("again"), "--labels", "a,b,c,d"];
+    schema.check_record(&record(&mut harness(&import)), "import");
+    schema.check_record(&record(&mut harness(&["quantize", &model, &file("small"), "--data", data])), "quantize");
+    let prune = ["prune", &model, "--sparsity", "0.5", "--epochs", "1", "--data", data];
+    schema.check_record(&record(&mut harness(&prune)), "prune");
+    let watched = file("watched");
+    assert!(harness(&["monitor", &model, "--learn", &watched, "--data", data]).output().unwrap().status.success());
+    schema.check_record(&record(&mut harness(&["monitor", &watched, "--data", data])), "monitor");
+    let certify = ["certify", "--function", "exp,gelu", "--sample", "1000003", "--isa", "portable,plain"];
+    schema.check_record(&record(&mut harness(&certify)), "certify");
+    // What fails is told in the record, too.
+    fs::write(file("other.txt"), "0  the whole\n").unwrap();
+    let failed = record_of(&mut harness(&["fingerprint", "--blocks", "9x9", "--check", &file("other.txt")]), 1);
+    schema.check_record(&failed, "fingerprint");
+    assert!(!failed["failures"].as_array().unwrap().is_empty());
 }
 
 #[test]

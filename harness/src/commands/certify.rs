@@ -1,10 +1,13 @@
 //! `harness certify`: the functions of the kernels on all 2^32 inputs, or a part of them, against f64.
 
+use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::oracle;
+use crate::record::Head;
 use kernels::{Backend, Function, reference};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -39,6 +42,50 @@ pub struct Args {
     /// The report [default: docs/accuracy.md when all inputs are checked, else none]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record {
+    #[serde(flatten)]
+    head: Head,
+    sample: u32,
+    functions: Vec<Certified>,
+    failures: Vec<String>,
+}
+
+/// A function on a row.
+#[derive(Serialize)]
+struct Certified {
+    function: &'static str,
+    row: &'static str,
+    inputs: u64,
+    /// Null for an infinite one, which [`Record::failures`] then tells of.
+    max_ulp: f64,
+    bound: f64,
+    at: String,
+    /// How many inputs have an error of at most 0, 1/4, .. 2 ULP.
+    within: [u64; BINS - 1],
+    /// Of an element.
+    seconds: f64,
+    checksum: String,
+}
+
+impl Certified {
+    /// As a line of the report.
+    fn line(&self) -> String {
+        let Self { function, row, inputs, max_ulp, at, checksum, .. } = self;
+        // How many of 10,000 have an error of at most so many quarters of an ULP.
+        let share = |quarters: usize| {
+            let of_10_000 = self.within[quarters] * 10_000 / inputs.max(&1);
+            format!("{}.{:02} %", of_10_000 / 100, of_10_000 % 100)
+        };
+        let shares = [2, 3, 4, 8].map(share).join(" | ");
+        let nanoseconds = 1e9 * self.seconds;
+        format!("| {function} | {row} | {inputs} | {max_ulp:.4} | {at} | {shares} | {nanoseconds:.2} | {checksum} |")
+    }
 }
 
 const HEAD: &str = "\
@@ -76,27 +123,25 @@ const BINS: usize = 10;
 impl Found {
     const NOTHING: Self = Self { inputs: 0, worst: 0.0, at: 0.0, histogram: [0; BINS], checksum: 0 };
 
-    /// As a line of the report.
-    fn line(&self, f: Function, row: &Backend) -> String {
-        // How many of 10,000 have an error of at most so many quarters of an ULP.
-        let share = |quarters: usize| {
-            let of_10_000 = self.histogram[..=quarters].iter().sum::<u64>() * 10_000 / self.inputs.max(1);
-            format!("{}.{:02} %", of_10_000 / 100, of_10_000 % 100)
-        };
-        format!(
-            "| {} | {} | {} | {:.4} | {:e} | {} | {} | {} | {} | {:.2} | {:016x} |",
-            f.name(),
-            row.name(),
-            self.inputs,
-            self.worst,
-            self.at,
-            share(2),
-            share(3),
-            share(4),
-            share(8),
-            nanoseconds(f, row),
-            self.checksum
-        )
+    /// For the record and the report.
+    fn certified(&self, f: Function, row: &Backend) -> Certified {
+        let mut within = [0; BINS - 1];
+        let mut sum = 0;
+        for (within, count) in within.iter_mut().zip(self.histogram) {
+            sum += count;
+            *within = sum;
+        }
+        Certified {
+            function: f.name(),
+            row: row.name(),
+            inputs: self.inputs,
+            max_ulp: self.worst,
+            bound: if row.bits_match() { f.bound() } else { f.plain_bound() },
+            at: format!("{:e}", self.at),
+            within,
+            seconds: seconds(f, row),
+            checksum: format!("{:016x}", self.checksum),
+        }
     }
 
     /// Adds what was found on further inputs.
@@ -122,7 +167,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if let Some(out) = &out {
         files::prepare(out)?;
     }
-    let mut failures = Vec::new();
+    args.json.prepare(console)?;
+    let mut record = Record { head: Head::new("certify"), sample: args.sample, functions: vec![], failures: vec![] };
     for f in functions {
         if let Some(out) = out.as_ref().filter(|_| args.resume) {
             let report = fs::read_to_string(out).unwrap_or_default();
@@ -138,16 +184,18 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         let mut lines = BTreeMap::new();
         let mut first: Option<&Found> = None;
         for (row, found) in rows.iter().zip(&found) {
-            let bound = if row.bits_match() { f.bound() } else { f.plain_bound() };
-            if found.worst > bound {
-                failures.push(format!("{}, {}: {} ULP at {:e}", f.name(), row.name(), found.worst, found.at));
+            let certified = found.certified(f, row);
+            if certified.max_ulp > certified.bound {
+                let Certified { function, row, max_ulp, at, .. } = &certified;
+                record.failures.push(format!("{function}, {row}: {max_ulp} ULP at {at}"));
             }
             if row.bits_match() && first.get_or_insert(found).checksum != found.checksum {
-                failures.push(format!("{}: {} has other bits", f.name(), row.name()));
+                record.failures.push(format!("{}: {} has other bits", f.name(), row.name()));
             }
-            let line = found.line(f, row);
+            let line = certified.line();
             console.line(&line)?;
             lines.insert((f.name().to_owned(), row.name().to_owned()), line);
+            record.functions.push(certified);
         }
         if let Some(out) = &out {
             // No report yet is an empty one.
@@ -155,7 +203,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
             files::write_whole(out, &merged(&old, lines))?;
         }
     }
-    if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
+    args.json.write(&record, console)?;
+    if record.failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures: record.failures }) }
 }
 
 fn by_name(name: &str) -> Result<Function> {
@@ -284,7 +333,7 @@ fn mix(sum: u64, bits: u64) -> u64 {
 }
 
 /// The best of some milliseconds, for one element of 4096 between -8 and 8.
-fn nanoseconds(f: Function, row: &Backend) -> f64 {
+fn seconds(f: Function, row: &Backend) -> f64 {
     const LEN: usize = 4096;
     let x: Vec<f32> = (0..LEN).map(|i| (i as f32 - LEN as f32 / 2.0) * (16.0 / LEN as f32)).collect();
     let mut y = vec![0.0; LEN];
@@ -295,7 +344,7 @@ fn nanoseconds(f: Function, row: &Backend) -> f64 {
         row.map_into(f, &x, &mut y).expect("the lengths are equal");
         best = best.min(begin.elapsed());
     }
-    best.as_secs_f64() * 1e9 / LEN as f64
+    best.as_secs_f64() / LEN as f64
 }
 
 #[cfg(test)]

@@ -1,24 +1,23 @@
 //! `harness compare`, the main job: kernels against naive loops, in speed and accuracy, from single calls to a whole
 //! training. It fails when a result is wrong, never because it is slow.
 
-use super::{json, rivals};
+use super::{data, json, rivals};
 use crate::case::{self, Case, Function, Functions, Measured, Product};
 use crate::console::{BAD, Console, GOOD, STRONG, styled};
 use crate::contender::Contender;
 use crate::error::{Error, Result};
+use crate::machine;
 use crate::measure::{Cache, Plan};
 use crate::peak::Roofline;
 use crate::record::{CaseRecord, Entry, Head, Ratio};
 use crate::report::{NONE, Table, counted, percent, short, thousands};
 use crate::stats::{Estimate, Verdict, geometric_mean, verdict};
 use crate::training::{self, Outcome, Runner, Steps};
-use crate::{files, machine};
 use clap::ArgGroup;
 use kernels::{Activation, Backend};
 use nn::{EpochEnd, Mnist, Recipe, Trainer};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Arguments of the command.
@@ -33,9 +32,8 @@ pub struct Args {
     full: bool,
     #[command(flatten)]
     rivals: rivals::Args,
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
     #[command(flatten)]
     json: json::Args,
 }
@@ -200,7 +198,7 @@ impl From<&EpochEnd> for Epoch {
 /// Compares, prints, and fails if a result was not as it must be.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     args.json.prepare(console)?;
-    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let data = args.data.load()?;
     let record = measure(effort(args.quick, args.full), args.rivals.load(1)?, &data, console)?;
     args.json.write(&record, console)?;
     if record.checks_failed.is_empty() { Ok(()) } else { Err(Error::Checks { failures: record.checks_failed }) }

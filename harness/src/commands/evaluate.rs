@@ -1,13 +1,12 @@
 //! `harness evaluate`: how good a saved model is on the test images.
 
-use super::json;
+use super::{data, json};
 use crate::console::Console;
 use crate::error::Result;
 use crate::files;
 use crate::model::{self, Model};
 use crate::record::{Head, Score};
 use crate::report::{Table, thousands};
-use nn::Mnist;
 use nn::metrics::{Average, Confusion, calibration_error, log_loss, top_k};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -18,9 +17,8 @@ pub struct Args {
     /// The model, in f32 or in 8 bits
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
     /// Also show how often each class was taken for each
     #[arg(long)]
     confusion: bool,
@@ -52,7 +50,7 @@ struct Record {
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     args.json.prepare(console)?;
     let model = Model::load(&args.model)?;
-    let test = Mnist::load(files::data_dir(args.data.as_deref())?)?.test;
+    let test = args.data.load()?.test;
     let (classes, labels) = (model.outputs(), test.labels());
     let probabilities = model.probabilities(&test)?;
     if let Some(file) = &args.probabilities {

@@ -1,14 +1,17 @@
 //! `harness export`: a saved model in a form that others read.
 
+use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::size;
+use crate::record::Head;
 use crate::report::thousands;
 use clap::ValueEnum;
 use nn::Mlp;
 use nn::export::{self, Layout};
 use nn::onnx::{self, Input, Output};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Arguments of the command.
@@ -29,10 +32,24 @@ pub struct Args {
     /// ONNX: give the outputs of the last layer instead of probabilities
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    head: Head,
+    model: &'a Path,
+    file: &'a Path,
+    format: Format,
+    bytes: u64,
 }
 
 /// Forms of a model.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Weights, activations, scaling and softmax, for onnxruntime and others
     Onnx,
@@ -62,7 +79,8 @@ impl Format {
 }
 
 /// Reads and writes.
-pub fn run(args: &Args, console: &Console) -> Result<()> {
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let to = &args.to;
     let format = args.format.map_or_else(|| Format::of(to), Ok)?;
     if format != Format::Onnx && (args.pixels || args.raw) {
@@ -81,6 +99,7 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
         Format::Pytorch => export::save_safetensors(to, &model, Layout::PyTorch)?,
         Format::Rust => files::write_whole(to, &export::rust_source(&model, to)?)?,
     }
-    console.line(format_args!("{}: {} bytes", to.display(), thousands(size(to))))?;
-    Ok(())
+    let record = Record { head: Head::new("export"), model: &args.model, file: to, format, bytes: size(to) };
+    console.line(format_args!("{}: {} bytes", to.display(), thousands(record.bytes)))?;
+    args.json.write(&record, console)
 }

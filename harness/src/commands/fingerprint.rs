@@ -1,7 +1,9 @@
 //! `harness fingerprint`: a fixed deck of calls, hashed. Every machine and every setting must give the same lines.
 
+use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
+use crate::record::Head;
 use kernels::{
     Activation, Adam, Backend, BatchMut, BatchRef, Blocking, Element, Function, Gemm, Layout, MatMut, MatRef, Operand,
     Par, Serial, Team, Tuning, Update, Workspace,
@@ -12,7 +14,9 @@ use nn::{
     AdamW, Clip, Dataset, Dense, EarlyStopping, Initialiser, Kernels, Loss, Mlp, Optimiser, Penalty, Predictor, Recipe,
     RmsProp, Schedule, Sgd, Targets, Trainer,
 };
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -39,6 +43,27 @@ pub struct Args {
     /// must agree
     #[arg(long, conflicts_with_all = ["threads", "blocks"])]
     every: bool,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record {
+    #[serde(flatten)]
+    head: Head,
+    settings: Vec<Fingerprint>,
+    failures: Vec<String>,
+}
+
+/// The deck in one setting.
+#[derive(Serialize)]
+struct Fingerprint {
+    row: &'static str,
+    threads: usize,
+    kc: Option<usize>,
+    nc: Option<usize>,
+    parts: BTreeMap<String, String>,
 }
 
 fn blocks(text: &str) -> std::result::Result<Blocking, &'static str> {
@@ -52,61 +77,62 @@ fn blocks(text: &str) -> std::result::Result<Blocking, &'static str> {
 
 /// Prints a line for each part and one for the whole, and fails if they are not those that were asked for.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let wanted = args.check.as_deref().map(read).transpose()?;
+    let mut record = Record { head: Head::new("fingerprint"), settings: Vec::new(), failures: Vec::new() };
     if args.every {
-        return every(wanted.as_deref(), console);
-    }
-    let team = Team::new(args.threads.get());
-    let par: &dyn Par = if args.threads.get() == 1 { &Serial } else { &team };
-    let setting = Setting { backend: Backend::active()?, par, blocking: args.blocks };
-    let found = setting.lines(console)?;
-    console.print(&found)?;
-    match wanted {
-        Some(wanted) if setting.backend.bits_match() => compare(&setting.name(), &wanted, &found),
-        Some(_) => {
-            Err(Error::Usage("the row plain rounds otherwise than all others: there is nothing to compare it with"))
+        every(wanted.as_deref(), &mut record, console)?;
+    } else {
+        let team = Team::new(args.threads.get());
+        let par: &dyn Par = if args.threads.get() == 1 { &Serial } else { &team };
+        let setting = Setting { backend: Backend::active()?, par, blocking: args.blocks };
+        if wanted.is_some() && !setting.backend.bits_match() {
+            let why = "the row plain rounds otherwise than all others: there is nothing to compare it with";
+            return Err(Error::Usage(why));
         }
-        None => Ok(()),
+        let found = setting.lines(console)?;
+        console.print(&found)?;
+        record.failures = wanted.map_or_else(Vec::new, |wanted| differences(&setting.name(), &wanted, &found));
+        record.settings.push(setting.fingerprint(&found));
     }
+    args.json.write(&record, console)?;
+    if record.failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures: record.failures }) }
 }
 
-fn every(wanted: Option<&str>, console: &mut Console) -> Result<()> {
+fn every(wanted: Option<&str>, record: &mut Record, console: &mut Console) -> Result<()> {
     const TINY: Option<Blocking> = Some(Blocking { kc: 1, nc: 1 });
     const SMALL: Option<Blocking> = Some(Blocking { kc: 512, nc: 70 });
     let teams = [2, 3, 7].map(Team::new);
     let ways: [(&dyn Par, _); 6] =
         [(&Serial, None), (&Serial, TINY), (&Serial, SMALL), (&teams[0], None), (&teams[1], TINY), (&teams[2], SMALL)];
     // The first is compared with what is wanted, each other with the one before.
-    let (mut last, mut failures): (Option<String>, _) = (wanted.map(Into::into), Vec::new());
+    let mut last: Option<String> = wanted.map(Into::into);
     for backend in Backend::supported().filter(|b| b.bits_match()) {
         for (par, blocking) in ways {
             let setting = Setting { backend, par, blocking };
             let found = setting.lines(console)?;
             console.line(format_args!("{}  {}", found.lines().last().unwrap_or_default(), setting.name()))?;
-            if let Some(last) = &last
-                && let Err(Error::Checks { failures: more }) = compare(&setting.name(), last, &found)
-            {
-                failures.extend(more);
+            if let Some(last) = &last {
+                record.failures.extend(differences(&setting.name(), last, &found));
             }
+            record.settings.push(setting.fingerprint(&found));
             last = Some(found);
         }
     }
-    if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
+    Ok(())
 }
 
 fn read(file: &Path) -> Result<String> {
     fs::read_to_string(file).map_err(|source| Error::Read { path: file.into(), source })
 }
 
-/// The parts of `found` that are not in `wanted`, or the other way round.
-fn compare(name: &str, wanted: &str, found: &str) -> Result<()> {
+/// The parts of `found` that are not in `wanted`, and the other way round.
+fn differences(name: &str, wanted: &str, found: &str) -> Vec<String> {
     let missing = |lines: &str, of: &str, what: &str| {
         let absent = of.lines().filter(|line| !lines.lines().any(|other| other == *line));
         absent.map(|line| format!("{name}: {what} {line}")).collect::<Vec<_>>()
     };
-    let mut failures = missing(found, wanted, "expected");
-    failures.extend(missing(wanted, found, "found   "));
-    if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
+    [missing(found, wanted, "expected"), missing(wanted, found, "found   ")].concat()
 }
 
 /// How the deck is computed, which must not matter.
@@ -238,6 +264,15 @@ impl Setting<'_> {
     fn name(&self) -> String {
         let blocks = self.blocking.map_or_else(|| "chosen".into(), |b| format!("{}x{}", b.kc, b.nc));
         format!("{}, threads {}, blocks {blocks}", self.backend.name(), self.par.threads())
+    }
+
+    /// Its lines, for the record.
+    fn fingerprint(&self, lines: &str) -> Fingerprint {
+        let (row, threads) = (self.backend.name(), self.par.threads());
+        let (kc, nc) = self.blocking.map(|Blocking { kc, nc }| (kc, nc)).unzip();
+        let parts = lines.lines().filter_map(|line| line.split_once("  "));
+        let parts = parts.map(|(hash, name)| (name.to_owned(), hash.to_owned())).collect();
+        Fingerprint { row, threads, kc, nc, parts }
     }
 
     /// A line for each part, and the last for all before it.
@@ -721,9 +756,9 @@ mod tests {
 
     #[test]
     fn differences_are_named() {
-        compare("here", "a  x\nb  y\n", "a  x\nb  y\n").unwrap();
-        let error = compare("here", "a  x\nb  y\n", "a  x\nc  y\n").unwrap_err().to_string();
-        assert!(error.contains("here: expected b  y") && error.contains("c  y") && !error.contains("a  x"), "{error}");
+        assert!(differences("here", "a  x\nb  y\n", "a  x\nb  y\n").is_empty());
+        let found = differences("here", "a  x\nb  y\n", "a  x\nc  y\n");
+        assert_eq!(found, ["here: expected b  y", "here: found    c  y"]);
     }
 
     #[test]

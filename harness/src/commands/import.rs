@@ -1,13 +1,17 @@
 //! `harness import`: a model that another program wrote, made a file of ours.
 
 use super::export::Format;
+use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::model::widths;
+use crate::record::Head;
 use clap::ValueEnum;
 use nn::export::{self, Layout};
 use nn::{Activation, onnx};
-use std::path::PathBuf;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// Arguments of the command.
 #[derive(clap::Args)]
@@ -27,6 +31,21 @@ pub struct Args {
     /// Names of the classes
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     labels: Vec<String>,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    head: Head,
+    file: &'a Path,
+    format: Format,
+    model: &'a Path,
+    layers: Vec<usize>,
+    parameters: usize,
+    labels: &'a [String],
 }
 
 /// Activations without settings.
@@ -62,9 +81,11 @@ impl From<Hidden> for Activation {
 }
 
 /// Reads and writes.
-pub fn run(args: &Args, console: &Console) -> Result<()> {
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let (from, hidden) = (&args.from, args.activation.into());
-    let mut model = match args.format.map_or_else(|| Format::of(from), Ok)? {
+    let format = args.format.map_or_else(|| Format::of(from), Ok)?;
+    let mut model = match format {
         Format::Onnx => onnx::load(from)?,
         Format::Npz => export::load_npz(from, Layout::InputsOutputs, hidden)?,
         Format::Safetensors => export::load_safetensors(from, Layout::InputsOutputs, hidden)?,
@@ -77,5 +98,14 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     files::prepare(&args.to)?;
     model.save(&args.to)?;
     console.print(model.summary())?;
-    Ok(())
+    let record = Record {
+        head: Head::new("import"),
+        file: from,
+        format,
+        model: &args.to,
+        layers: widths(&model),
+        parameters: model.parameter_count(),
+        labels: model.labels(),
+    };
+    args.json.write(&record, console)
 }

@@ -1,21 +1,19 @@
 //! `harness info`: what the CPU offers, what the kernels make of it, and where data was found.
 
-use super::json;
+use super::{data, json};
 use crate::console::Console;
 use crate::error::{Error, Result};
+use crate::machine;
 use crate::record::Head;
-use crate::{files, machine};
 use kernels::{Backend, Cpu};
-use nn::Mnist;
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// Arguments of the command.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Directory with the four MNIST files [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
     #[command(flatten)]
     json: json::Args,
 }
@@ -89,14 +87,14 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         console.line(format_args!("tuning   {tuning}"))?;
     }
 
-    let data = match files::data_dir(args.data.as_deref()) {
+    let data = match args.data.dir() {
         // Without data the kernels can still be used.
         Err(missing @ Error::NoData { .. }) => {
             console.line(format_args!("data     {missing}"))?;
             Ok(None)
         }
         Err(error) => Err(error),
-        Ok(dir) => Mnist::load(&dir).map_err(Error::from).map(|mnist| {
+        Ok(dir) => args.data.load().map(|mnist| {
             let (train, test) = (mnist.train.len(), mnist.test.len());
             Some(Data { dir, train, test, height: mnist.train.height(), width: mnist.train.width() })
         }),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 /// Where the record goes.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Also write the results to this file; - is standard output, and then text goes to standard error
     #[arg(long, value_name = "FILE")]

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod certify;
 pub mod compare;
+mod data;
 pub mod evaluate;
 pub mod export;
 pub mod fingerprint;

@@ -1,16 +1,19 @@
 //! `harness monitor`: what a saved model meets and says, against what it met and said in training.
 
+use super::{data, json};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::Model;
+use crate::record::Head;
 use crate::report::{Table, thousands};
 use clap::ValueEnum;
 use nn::monitor::{Report, Thresholds};
-use nn::{Dataset, Mlp, Mnist, Monitor};
+use nn::{Dataset, Mlp, Monitor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
-use std::path::PathBuf;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const HELP: &str = "\
@@ -30,7 +33,7 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Look at the training images, and write the model with that as the reference to this file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["change", "format", "samples"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["change", "format", "samples", "json"])]
     learn: Option<PathBuf>,
     /// Spoil the test images first
     #[arg(long, value_enum)]
@@ -41,9 +44,20 @@ pub struct Args {
     /// How to tell
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    head: Head,
+    model: &'a Path,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 /// What can go wrong with images.
@@ -61,7 +75,6 @@ enum Change {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Table,
-    Json,
     Prometheus,
 }
 
@@ -69,9 +82,10 @@ enum Format {
 const BATCH: usize = 32;
 
 /// Learns, or compares.
-pub fn run(args: &Args, console: &Console) -> Result<()> {
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let model = Mlp::load(&args.model)?;
-    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let data = args.data.load()?;
     if let Some(file) = &args.learn {
         files::prepare(file)?;
         let seen = watch(&Model::exact(model.clone())?, &data.train)?;
@@ -89,10 +103,10 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let (monitor, thresholds) = (watch(&model, &test)?, Thresholds::default());
     let report = monitor.report(&reference, &thresholds)?;
     match args.format {
-        Format::Json => console.data(&(report.to_json() + "\n"))?,
-        Format::Prometheus => console.data(&report.to_prometheus(&model.labels()))?,
+        Format::Prometheus => console.print(report.to_prometheus(&model.labels()))?,
         Format::Table => console.print(table(&report, &thresholds))?,
     }
+    args.json.write(&Record { head: Head::new("monitor"), model: &args.model, report: &report }, console)?;
     if report.alarms.is_empty() {
         return Ok(());
     }

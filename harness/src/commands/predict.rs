@@ -1,14 +1,14 @@
 //! `harness predict`: what a saved model takes images for.
 
-use super::json;
+use super::{data, json};
+use crate::console;
 use crate::console::{BAD, Console, GOOD, STRONG, styled};
 use crate::error::{Error, Result};
 use crate::image;
 use crate::record::Head;
 use crate::report::counted;
-use crate::{console, files};
 use clap::ArgGroup;
-use nn::{Dataset, Kernels, Mlp, Mnist};
+use nn::{Dataset, Kernels, Mlp};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -32,9 +32,8 @@ pub struct Args {
     /// The model, as `harness train` saves it
     #[arg(long, value_name = "FILE", default_value = "target/harness/model.safetensors")]
     model: PathBuf,
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
     #[command(flatten)]
     json: json::Args,
 }
@@ -82,7 +81,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         digits.push(from_file(file, model.inputs())?);
     }
     if !args.index.is_empty() {
-        let test = Mnist::load(files::data_dir(args.data.as_deref())?)?.test;
+        let test = args.data.load()?.test;
         for &index in &args.index {
             if index >= test.len() {
                 return Err(Error::NoSample { index, samples: test.len() });

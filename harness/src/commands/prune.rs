@@ -1,14 +1,17 @@
 //! `harness prune`: a saved model with most weights at 0, trained on, and what that costs.
 
+use super::{data, json};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::model::{self, Model};
+use crate::record::Head;
 use crate::report::{Table, thousands};
 use clap::{ValueEnum, value_parser};
 use nn::prune::{self, Scope};
-use nn::{Adam, Kernels, Mlp, Mnist, Recipe, Trainer};
-use std::path::PathBuf;
+use nn::{Adam, Kernels, Mlp, Recipe, Trainer};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// Arguments of the command.
 #[derive(clap::Args)]
@@ -34,13 +37,15 @@ pub struct Args {
     /// Draw accuracy over sparsity into this file
     #[arg(long, value_name = "FILE.svg")]
     curve: Option<PathBuf>,
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
+    #[command(flatten)]
+    json: json::Args,
 }
 
 /// Which weights compete.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 enum Which {
     /// All of the model
     Global,
@@ -48,10 +53,38 @@ enum Which {
     Layer,
 }
 
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    head: Head,
+    model: &'a Path,
+    scope: Which,
+    epochs: u32,
+    learning_rate: f32,
+    weights: u64,
+    /// The model as it was first, then one for each share.
+    results: Vec<Pruned>,
+}
+
+/// What a share of zeros costs.
+#[derive(Serialize)]
+struct Pruned {
+    /// Share of the weights that are 0.
+    sparsity: f64,
+    /// The others.
+    weights_left: u64,
+    /// On the test images, right after pruning.
+    pruned: f64,
+    /// The same, trained on.
+    trained_on: f64,
+}
+
 /// Prunes and trains for each share.
-pub fn run(args: &Args, console: &Console) -> Result<()> {
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let exact = Mlp::load(&args.model)?;
-    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let data = args.data.load()?;
     for file in [&args.out, &args.curve].into_iter().flatten() {
         files::prepare(file)?;
     }
@@ -61,15 +94,13 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
         Ok(model::accuracy(&model.probabilities(&data.test)?, model.outputs(), &data.test))
     };
     let scope = if args.scope == Which::Global { Scope::Global } else { Scope::PerLayer };
-    let before = accuracy(&exact)?;
-    let cells = |sparsity: f64, left: u64, pruned: String, tuned: f64| {
-        let change = format!("{:+.2}", 100.0 * (tuned - before));
-        [format!("{:.1} %", 100.0 * sparsity), thousands(left), pruned, format!("{tuned:.4}"), change]
-    };
     let weights = exact.parameters().step_by(2).map(|w| w.len() as u64).sum::<u64>();
-    let mut table = Table::new(&["sparsity", "weights left", "pruned", "trained on", "points"]);
-    table.row(cells(prune::sparsity(&exact), weights, format!("{before:.4}"), before));
-    let (mut cut, mut after, mut last) = (vec![(0.0, before)], vec![(0.0, before)], None);
+    let result = |sparsity: f64, pruned: f64, trained_on: f64| {
+        let weights_left = weights - (sparsity * weights as f64).round() as u64;
+        Pruned { sparsity, weights_left, pruned, trained_on }
+    };
+    let before = accuracy(&exact)?;
+    let (mut results, mut last) = (vec![result(prune::sparsity(&exact), before, before)], None);
     for &share in &args.sparsity {
         let mut model = prune::prune(&exact, share, scope)?;
         let pruned = accuracy(&model)?;
@@ -80,28 +111,42 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
             trainer.fit(&data.train, &mut ())?;
             model = trainer.into_model();
         }
-        let (sparsity, tuned) = (prune::sparsity(&model), accuracy(&model)?);
-        let left = weights - (sparsity * weights as f64).round() as u64;
-        table.row(cells(sparsity, left, format!("{pruned:.4}"), tuned));
-        cut.push((sparsity, pruned));
-        after.push((sparsity, tuned));
+        results.push(result(prune::sparsity(&model), pruned, accuracy(&model)?));
         last = Some(model);
+    }
+    let mut table = Table::new(&["sparsity", "weights left", "pruned", "trained on", "points"]);
+    for Pruned { sparsity, weights_left, pruned, trained_on } in &results {
+        let change = format!("{:+.2}", 100.0 * (trained_on - before));
+        let share = |x: &f64| format!("{x:.4}");
+        let sparsity = format!("{:.1} %", 100.0 * sparsity);
+        table.row([sparsity, thousands(*weights_left), share(pruned), share(trained_on), change]);
     }
     console.print(table)?;
     if let Some(file) = &args.curve {
-        files::write_whole(file, &curve(&after, &cut))?;
+        files::write_whole(file, &curve(&results))?;
     }
     if let Some(file) = &args.out {
         last.ok_or(Error::Usage("--out needs a --sparsity"))?.save(file)?;
     }
-    Ok(())
+    let record = Record {
+        head: Head::new("prune"),
+        model: &args.model,
+        scope: args.scope,
+        epochs: args.epochs,
+        learning_rate: args.lr,
+        weights,
+        results,
+    };
+    args.json.write(&record, console)
 }
 
 /// Accuracy over sparsity, trained on and not, as an SVG that follows light and dark pages.
-fn curve(after: &[(f64, f64)], cut: &[(f64, f64)]) -> String {
+fn curve(results: &[Pruned]) -> String {
     const WIDTH: f64 = 480.0;
     const HEIGHT: f64 = 240.0;
-    let lowest = after.iter().chain(cut).map(|&(_, accuracy)| accuracy).fold(0.9, f64::min);
+    let points = |accuracy: fn(&Pruned) -> f64| results.iter().map(|r| (r.sparsity, accuracy(r))).collect::<Vec<_>>();
+    let (after, cut) = (points(|r| r.trained_on), points(|r| r.pruned));
+    let lowest = after.iter().chain(&cut).map(|&(_, accuracy)| accuracy).fold(0.9, f64::min);
     let floor = (lowest * 10.0).floor() / 10.0;
     let x = |sparsity: f64| 60.0 + sparsity * WIDTH;
     let y = |accuracy: f64| 20.0 + (1.0 - accuracy) / (1.0 - floor) * HEIGHT;
@@ -127,7 +172,7 @@ fn curve(after: &[(f64, f64)], cut: &[(f64, f64)]) -> String {
         let path: Vec<String> = points.iter().map(|&(s, a)| format!("{:.1},{:.1}", x(s), y(a))).collect();
         let path = path.join(" ");
         svg += &format!("<polyline points=\"{path}\" fill=\"none\" stroke=\"var({colour})\" stroke-width=\"2\"/>\n");
-        for &(sparsity, accuracy) in points {
+        for &(sparsity, accuracy) in &points {
             svg += &format!(
                 "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"var({colour})\"/>\n",
                 x(sparsity),

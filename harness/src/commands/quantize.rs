@@ -1,13 +1,16 @@
 //! `harness quantize`: a saved model in 8 bits, and what that costs.
 
+use super::{data, json};
 use crate::console::Console;
 use crate::error::Result;
 use crate::files;
 use crate::model::{self, Model};
+use crate::record::Head;
 use crate::report::{Table, thousands};
 use nn::quantize::Calibration;
-use nn::{Mlp, Mnist, Quantized};
-use std::path::PathBuf;
+use nn::{Mlp, Quantized};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// Arguments of the command.
 #[derive(clap::Args)]
@@ -18,21 +21,42 @@ pub struct Args {
     /// The file to write
     #[arg(value_name = "FILE")]
     to: PathBuf,
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
     /// Training images that show what the layers meet
     #[arg(long, value_name = "N", default_value = "1000")]
     sample: usize,
     /// Leave out this share of the values at each end when ranges are chosen [default: none]
     #[arg(long, value_name = "SHARE")]
     percentile: Option<f64>,
+    #[command(flatten)]
+    json: json::Args,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    head: Head,
+    exact: Measured<'a>,
+    quantized: Measured<'a>,
+    samples: usize,
+}
+
+/// A model on the test images.
+#[derive(Serialize)]
+struct Measured<'a> {
+    file: &'a Path,
+    bytes: u64,
+    samples_per_second: f64,
+    accuracy: f64,
 }
 
 /// Quantises, writes, compares on the test images.
-pub fn run(args: &Args, console: &Console) -> Result<()> {
+pub fn run(args: &Args, console: &mut Console) -> Result<()> {
+    args.json.prepare(console)?;
     let exact = Mlp::load(&args.model)?;
-    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let data = args.data.load()?;
     let calibration = args.percentile.map_or(Calibration::MinMax, Calibration::Percentile);
     files::prepare(&args.to)?;
     Quantized::new(&exact, &data.train.head(args.sample), calibration)?.save(&args.to)?;
@@ -40,22 +64,22 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     // What was written is what is measured.
     let models = [Model::exact(exact)?, Model::load(&args.to)?];
     let speeds = model::speeds(&models.each_ref(), &data.test)?;
+    let measured = |i: usize, file| -> Result<Measured<'_>> {
+        let accuracy = model::accuracy(&models[i].probabilities(&data.test)?, models[i].outputs(), &data.test);
+        Ok(Measured { file, bytes: model::size(file), samples_per_second: speeds[i], accuracy })
+    };
+    let (exact, quantized) = (measured(0, &args.model)?, measured(1, &args.to)?);
     let mut table = Table::new(&["", "bytes", "samples/s", "accuracy"]);
-    let files = [("f32", &args.model), ("8 bits", &args.to)];
-    let mut rows = Vec::new();
-    for (((name, file), model), speed) in files.into_iter().zip(&models).zip(speeds) {
-        let accuracy = model::accuracy(&model.probabilities(&data.test)?, model.outputs(), &data.test);
-        rows.push((model::size(file) as f64, speed, accuracy));
-        let cells = [thousands(model::size(file)), thousands(speed as u64), format!("{accuracy:.4}")];
-        table.row([name.to_owned()].into_iter().chain(cells));
+    for (name, of) in [("f32", &exact), ("8 bits", &quantized)] {
+        let speed = thousands(of.samples_per_second as u64);
+        table.row([name.to_owned(), thousands(of.bytes), speed, format!("{:.4}", of.accuracy)]);
     }
-    let ((bytes, speed, accuracy), (bytes8, speed8, accuracy8)) = (rows[0], rows[1]);
-    let change = [
-        format!("{:.2}x less", bytes / bytes8),
-        format!("{:.2}x", speed8 / speed),
-        format!("{:+.2} points", 100.0 * (accuracy8 - accuracy)),
-    ];
-    table.row(["change".to_owned()].into_iter().chain(change));
+    table.row([
+        "change".to_owned(),
+        format!("{:.2}x less", exact.bytes as f64 / quantized.bytes as f64),
+        format!("{:.2}x", quantized.samples_per_second / exact.samples_per_second),
+        format!("{:+.2} points", 100.0 * (quantized.accuracy - exact.accuracy)),
+    ]);
     console.print(table)?;
-    Ok(())
+    args.json.write(&Record { head: Head::new("quantize"), exact, quantized, samples: data.test.len() }, console)
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 /// Other libraries.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Compare with the Rust libraries that are compiled in with the feature `peers`
     #[arg(long)]

@@ -1,9 +1,10 @@
 //! `harness train`: trains a model, measures it on the test set, draws its first predictions.
 
-use super::json;
+use super::{data, json};
 use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
+use crate::model::widths;
 use crate::picture::{self, Tile};
 use crate::record::{Head, Score};
 use crate::report::Table;
@@ -12,7 +13,7 @@ use crate::{files, machine, report};
 use clap::{ValueEnum, value_parser};
 use kernels::Backend;
 use nn::metrics::{Average, Confusion};
-use nn::{Adam, Dataset, Engine, EpochEnd, Mlp, Mnist, Recipe, Trainer};
+use nn::{Adam, Dataset, Engine, EpochEnd, Mlp, Recipe, Trainer};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -20,9 +21,8 @@ use std::time::Instant;
 /// Arguments of the command; the defaults are the reference model.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
     /// Widths of the hidden layers
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
     hidden: Vec<u32>,
@@ -131,7 +131,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         files::prepare(file)?;
     }
     args.json.prepare(console)?;
-    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let data = args.data.load()?;
     let hidden: Vec<usize> = args.hidden.iter().map(|&width| width as usize).collect();
     let (epochs, batch, seed) = (args.epochs as usize, args.batch as usize, args.seed);
     let mut recipe = match args.preset {
@@ -143,8 +143,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     }
     let learning_rate = recipe.optimiser.learning_rate();
     let model = training::model_for(&data, &hidden, recipe.batch, args.seed)?;
-    let outputs = model.layers().iter().map(|layer| layer.outputs);
-    let layers: Vec<usize> = [model.inputs()].into_iter().chain(outputs).collect();
+    let layers = widths(&model);
     let name = layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
     let parameters = model.parameter_count();
     console.line(format_args!(

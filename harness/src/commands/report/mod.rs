@@ -3,7 +3,7 @@
 mod page;
 
 use super::compare::{self, Effort};
-use super::{info, rivals};
+use super::{data, info, rivals};
 use crate::budget::{self, Budget};
 use crate::case::{self, Measured, Product};
 use crate::console::Console;
@@ -15,7 +15,7 @@ use crate::{files, machine, training};
 use clap::ArgGroup;
 use kernels::{Backend, Cpu, Serial};
 use nn::metrics::Confusion;
-use nn::{Dataset, Kernels, Mlp, Mnist, Recipe, Trainer};
+use nn::{Dataset, Kernels, Mlp, Recipe, Trainer};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -39,9 +39,8 @@ pub struct Args {
     full: bool,
     #[command(flatten)]
     rivals: rivals::Args,
-    /// Directory with the four MNIST files, plain or .gz [default: data/mnist]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    data: data::Args,
     /// Directory for the files
     #[arg(long, value_name = "DIR", default_value = "target/harness")]
     out: PathBuf,
@@ -96,7 +95,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     for file in [&page_file, &json_file, &csv_file] {
         files::prepare(file)?;
     }
-    let data = Mnist::load(files::data_dir(args.data.as_deref())?)?;
+    let data = args.data.load()?;
     let (clock, steal) = (machine::clock_mhz(), machine::steal_seconds());
     let effort = compare::effort(args.quick, args.full);
     let compare = compare::measure(effort, args.rivals.load(1)?, &data, console)?;
