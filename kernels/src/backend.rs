@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::gemm::finish::{Activations, FinishFn, finish};
 use crate::gemm::gemv::{GemvFn, gemv};
 use crate::gemm::pack::{PackFn, pack};
+use crate::gemm::precision::{RoundFn, Rounding};
 use crate::gemm::tile::{Float, PANEL, Tiles};
 use crate::gemm::tuning::{Tuned, Tuning};
 use crate::isa;
@@ -38,6 +39,7 @@ pub struct Kernel<T: 'static> {
     /// The micro-kernels of height 1 to `mr`; the taller, the narrower.
     pub(crate) tiles: &'static [Tiles<T>],
     pub(crate) pack: PackFn<T>,
+    pub(crate) round: RoundFn<T>,
     pub(crate) finish: FinishFn<T>,
     /// A row times a matrix of contiguous columns.
     pub(crate) gemv: GemvFn<T>,
@@ -47,7 +49,7 @@ pub struct Kernel<T: 'static> {
 
 impl<T: Float> Kernel<T> {
     /// The kernels of `S`, of which the micro-kernels are given: one for each height.
-    pub(crate) const fn new<S: Activations<T>>(tiles: &'static [Tiles<T>]) -> Self {
+    pub(crate) const fn new<S: Activations<T> + Rounding<T>>(tiles: &'static [Tiles<T>]) -> Self {
         Self {
             name: S::NAME,
             lanes: S::LANES,
@@ -55,6 +57,7 @@ impl<T: Float> Kernel<T> {
             nr: PANEL * S::LANES,
             tiles,
             pack: pack::<S, T>,
+            round: S::round,
             finish: finish::<S, T>,
             gemv: gemv::<S, T>,
             tuned: OnceLock::new(),

@@ -47,7 +47,7 @@ pub use backend::Backend;
 pub use cpu::Cpu;
 pub use error::{Error, Result};
 pub use gemm::tuning::{Blocking, Tuning};
-pub use gemm::{BatchMut, BatchRef, Element, Explanation, Gemm, Operand, Packed, Plan, Workspace, gemm};
+pub use gemm::{BatchMut, BatchRef, Element, Explanation, Gemm, Operand, Packed, Plan, Precision, Workspace, gemm};
 pub use math::{Activation, Adam, Function, Parallel, Saved, Update};
 #[cfg(feature = "rayon")]
 pub use par::Rayon;

@@ -4,6 +4,7 @@
 use super::block::{self, share, split};
 use super::finish::{Epilogue, Finish};
 use super::pack::Pack;
+use super::precision::{self, Precision};
 use super::tile::Float;
 use super::tuning::{Blocking, Tuning};
 use super::workspace::{self, Workspace};
@@ -116,6 +117,8 @@ pub(crate) enum Method {
     Direct,
     /// All loops; what is not packed is read where it lies.
     Blocks { pack_a: bool, pack_b: bool, blocking: Blocking },
+    /// All loops, on operands that are rounded while they are packed.
+    Rounded { precision: Precision, blocking: Blocking },
 }
 
 /// What the caller has set of the route.
@@ -124,6 +127,7 @@ pub(crate) struct Settings<'a> {
     pub tuning: Option<&'a Tuning>,
     /// Pack both, in these blocks.
     pub blocking: Option<Blocking>,
+    pub precision: Precision,
     pub par: &'a dyn Par,
 }
 
@@ -136,6 +140,9 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let (mut m, mut n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
     if m == 0 || n == 0 || x.k == 0 || x.alpha == T::ZERO {
         return Route::SCALE;
+    }
+    if set.precision != Precision::F32 {
+        return precision::route(kernel, x, set);
     }
     let route = |method, jobs| Route { transposed, method, jobs };
     let is_tile = |m, n| m <= kernel.mr && n <= kernel.width(m) && (b.col == 1 || b.packed);
@@ -251,6 +258,8 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, s
         Method::Direct => unsafe { block::run(kernel, x, std::ptr::null_mut()) },
         // SAFETY: as above.
         Method::Blocks { pack_a, pack_b, blocking } => unsafe { blocks(kernel, x, (pack_a, pack_b), blocking, space) },
+        // SAFETY: as above.
+        Method::Rounded { precision, blocking } => unsafe { precision::rounded(kernel, x, precision, blocking, space) },
     }
 }
 

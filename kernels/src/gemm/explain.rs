@@ -1,8 +1,9 @@
 //! How a product is computed, in words.
 
-use super::Plan;
 use super::driver::{Method, Route, Settings};
 use super::tile::Float;
+use super::tuning::Blocking;
+use super::{Plan, Precision};
 use crate::backend::{Backend, Kernel, PIN};
 use crate::view::Layout;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::fmt;
 #[derive(Debug, Clone)]
 pub struct Explanation {
     backend: &'static Backend,
+    precision: Precision,
     layouts: [Layout; 3],
     route: Route,
     pinned: bool,
@@ -27,21 +29,39 @@ impl Explanation {
             _ => kernel.tuned().source,
         };
         let pinned = chosen || std::env::var_os(PIN).is_some();
-        let Plan { backend, layouts, route, .. } = *plan;
-        Self { backend, layouts, route, pinned, tile: (kernel.mr, kernel.nr), tuning, threads: set.par.threads() }
+        let Plan { backend, precision, layouts, route, .. } = *plan;
+        let (tile, threads) = ((kernel.mr, kernel.nr), set.par.threads());
+        Self { backend, precision, layouts, route, pinned, tile, tuning, threads }
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, layouts: [a, b, _], route, .. } = self;
+        let Self { backend, precision, layouts: [a, b, _], route, .. } = self;
         let why = if self.pinned { "pinned" } else { "best that this CPU supports" };
         writeln!(f, "{}x{} times {}x{}", a.rows, a.cols, b.rows, b.cols)?;
         writeln!(f, "  backend  {} ({why})", backend.name())?;
+        match precision {
+            Precision::F32 => {}
+            Precision::F32Amx => {
+                writeln!(f, "  precise  {precision}: computed as f32, as the backend has no tile unit")?
+            }
+            _ => writeln!(f, "  precise  {precision}: operands are rounded, then multiplied in f32")?,
+        }
         writeln!(f, "  tile     {}x{}", self.tile.0, self.tile.1)?;
         if route.transposed {
             writeln!(f, "  seen as  C' = B' A', as the rows of C are adjacent: A and B change places below")?;
         }
+        let how = |packed_now: bool, layout_packed: bool| match (packed_now, layout_packed) {
+            (true, _) => "is packed",
+            (_, true) => "came packed",
+            _ => "is read where it lies",
+        };
+        let (a, b) = if route.transposed { (b, a) } else { (a, b) };
+        let blocked = |f: &mut fmt::Formatter<'_>, pack_a, pack_b, Blocking { kc, nc }| {
+            writeln!(f, "  route    blocked: A {}, B {}", how(pack_a, a.packed), how(pack_b, b.packed))?;
+            writeln!(f, "  blocks   kc {kc}, nc {nc} ({})", self.tuning)
+        };
         match route.method {
             Method::Scale => writeln!(f, "  route    no products: C is scaled")?,
             Method::Tile => writeln!(f, "  route    one tile: it fits the registers")?,
@@ -49,16 +69,8 @@ impl fmt::Display for Explanation {
                 writeln!(f, "  route    matrix-vector: squares of the matrix are transposed in registers")?
             }
             Method::Direct => writeln!(f, "  route    direct: both operands are read where they lie")?,
-            Method::Blocks { pack_a, pack_b, blocking } => {
-                let how = |packed_now: bool, layout_packed: bool| match (packed_now, layout_packed) {
-                    (true, _) => "is packed",
-                    (_, true) => "came packed",
-                    _ => "is read where it lies",
-                };
-                let (pa, pb) = if route.transposed { (b.packed, a.packed) } else { (a.packed, b.packed) };
-                writeln!(f, "  route    blocked: A {}, B {}", how(pack_a, pa), how(pack_b, pb))?;
-                writeln!(f, "  blocks   kc {}, nc {} ({})", blocking.kc, blocking.nc, self.tuning)?;
-            }
+            Method::Blocks { pack_a, pack_b, blocking } => blocked(f, pack_a, pack_b, blocking)?,
+            Method::Rounded { blocking, .. } => blocked(f, !a.packed, !b.packed, blocking)?,
         }
         write!(f, "  jobs     {} along m by {} along n, on {} threads", route.jobs.0, route.jobs.1, self.threads)
     }

@@ -11,6 +11,7 @@ pub(crate) mod finish;
 pub(crate) mod gemv;
 pub(crate) mod pack;
 mod packed;
+pub(crate) mod precision;
 pub(crate) mod tile;
 pub(crate) mod tuning;
 mod workspace;
@@ -18,6 +19,7 @@ mod workspace;
 pub use batch::{BatchMut, BatchRef};
 pub use explain::Explanation;
 pub use packed::{Operand, Packed};
+pub use precision::Precision;
 pub use workspace::Workspace;
 
 use crate::backend::Backend;
@@ -61,6 +63,7 @@ pub struct Gemm<'a, T> {
     blocking: Option<Blocking>,
     tuning: Option<&'a Tuning>,
     plan: Option<&'a Plan<T>>,
+    precision: Precision,
     par: &'a dyn Par,
     workspace: Option<&'a Workspace>,
     backend: Option<&'static Backend>,
@@ -86,6 +89,7 @@ impl<'a, T: Element> Gemm<'a, T> {
             blocking: None,
             tuning: None,
             plan: None,
+            precision: Precision::F32,
             par: &Serial,
             workspace: None,
             backend: None,
@@ -199,10 +203,14 @@ impl<'a, T: Element> Gemm<'a, T> {
             (None, None) => Backend::active()?,
         };
         match self.plan {
-            Some(plan) => plan.check(backend, [&a.layout, &b.layout, layout])?,
+            Some(plan) => plan.check(backend, self.precision, [&a.layout, &b.layout, layout])?,
             None => check_shapes(&a.layout, &b.layout, layout)?,
         }
-        let problem = self.problem(backend, a, b, Matrix::new(c, layout))?;
+        let precision = match self.plan {
+            Some(plan) => plan.precision,
+            None => self.precision,
+        };
+        let problem = self.problem(backend, precision, a, b, Matrix::new(c, layout))?;
         let kernel = T::kernel(backend);
         let chosen;
         let route = match self.plan {
@@ -255,7 +263,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         let call = |i: usize| {
             let (a, b): (Operand<'_, T>, Operand<'_, T>) = (a.get(i).into(), b.get(i).into());
             check_shapes(&a.layout, &b.layout, &c.layout(i))?;
-            self.problem(backend, &a, &b, c.matrix(i))
+            self.problem(backend, self.precision, &a, &b, c.matrix(i))
         };
         let mut work = 0_usize;
         for i in 0..count {
@@ -290,7 +298,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// # Errors
     /// When the instruction set pinned by `KERNELS_ISA` is not there, or the panels do not fit the address space.
     pub fn pack_a(&self, a: MatRef<'_, T>) -> Result<Packed<T>> {
-        Packed::new(self.chosen()?, Side::A, a)
+        Packed::new(self.chosen()?, self.precision, Side::A, a)
     }
 
     /// Packs a B (k x n) of any layout, to be given to [`Self::run`] any number of times.
@@ -307,11 +315,11 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// # Errors
     /// As [`Self::pack_a`].
     pub fn pack_b(&self, b: MatRef<'_, T>) -> Result<Packed<T>> {
-        Packed::new(self.chosen()?, Side::B, b)
+        Packed::new(self.chosen()?, self.precision, Side::B, b)
     }
 
-    /// Chooses how to compute products of these layouts, once for many calls of [`Self::plan`]: with the backend, tuning,
-    /// blocking and number of threads of this call, and with any bias, activation and factors.
+    /// Chooses how to compute products of these layouts, once for many calls of [`Self::plan`]: with the backend,
+    /// precision, tuning, blocking and number of threads of this call, and with any bias, activation and factors.
     ///
     /// ```
     /// use kernels::{Gemm, Layout, MatMut, MatRef};
@@ -332,7 +340,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         let (a_, b_, c_) = (null(&a), null(&b), null(&c));
         let x = Problem { m, k, n, a: a_, b: b_, c: c_, alpha: T::ONE, beta: T::ZERO, epilogue: None };
         let route = driver::route(T::kernel(backend), &x, self.settings());
-        Ok(Plan { backend, layouts: [a, b, c], route, element: PhantomData })
+        Ok(Plan { backend, precision: self.precision, layouts: [a, b, c], route, element: PhantomData })
     }
 
     /// Tells how a product of dense row-major matrices of these sizes would be computed, and why.
@@ -354,7 +362,7 @@ impl<'a, T: Element> Gemm<'a, T> {
 
     #[inline]
     fn settings(&self) -> Settings<'_> {
-        Settings { tuning: self.tuning, blocking: self.blocking, par: self.par }
+        Settings { tuning: self.tuning, blocking: self.blocking, precision: self.precision, par: self.par }
     }
 
     /// Puts a call of checked shapes together, and checks the rest.
@@ -362,6 +370,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     fn problem(
         &self,
         backend: &'static Backend,
+        precision: Precision,
         a: &Operand<'_, T>,
         b: &Operand<'_, T>,
         c: Matrix<T>,
@@ -378,7 +387,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         };
         for (operand, side) in [(a, Side::A), (b, Side::B)] {
             if let Some(packed) = operand.packed {
-                packed.check(backend, side)?;
+                packed.check(backend, precision, side)?;
             }
         }
         let plain = self.bias.is_none() && self.activation == Activation::Identity;
@@ -424,18 +433,23 @@ fn vector<T>(what: &'static str, v: &[T], expected: usize) -> Result<*const T> {
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<T> {
     backend: &'static Backend,
+    precision: Precision,
     layouts: [Layout; 3],
     route: Route,
     element: PhantomData<T>,
 }
 
 impl<T> Plan<T> {
-    /// Checks that a call on this backend has the operands of the plan.
+    /// Checks that a call on this backend, in this precision unless it is the default, has the operands of the plan.
     #[inline(always)]
-    fn check(&self, backend: &'static Backend, layouts: [&Layout; 3]) -> Result<()> {
+    fn check(&self, backend: &'static Backend, precision: Precision, layouts: [&Layout; 3]) -> Result<()> {
         if !std::ptr::eq(backend, self.backend) {
             let (planned, found) = (self.backend.name().to_owned(), backend.name().to_owned());
             return Err(Error::Plan { what: "the backend", planned, found });
+        }
+        if precision != Precision::F32 && precision != self.precision {
+            let (planned, found) = (self.precision.to_string(), precision.to_string());
+            return Err(Error::Plan { what: "the precision", planned, found });
         }
         for (i, what) in ["A", "B", "C"].into_iter().enumerate() {
             if *layouts[i] != self.layouts[i] {
@@ -444,6 +458,24 @@ impl<T> Plan<T> {
             }
         }
         Ok(())
+    }
+}
+
+impl Gemm<'_, f32> {
+    /// How exactly the product is computed, instead of [`Precision::F32`].
+    ///
+    /// ```
+    /// use kernels::{Gemm, MatMut, MatRef, Precision};
+    /// let (a, b, mut c) = ([1.003, 1.0], [2.0, 0.0], [0.0]);
+    /// let (a, b) = (MatRef::new(&a, 1, 2)?, MatRef::new(&b, 2, 1)?);
+    /// Gemm::new().precision(Precision::Bf16).run(a, b, MatMut::new(&mut c, 1, 1)?)?;
+    /// assert!((c[0] - 2.006).abs() < 0.008);
+    /// # Ok::<(), kernels::Error>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::driver::Matrix;
 use super::pack::Pack;
+use super::precision::{Lines, Precision};
 use super::workspace::Buffer;
 use crate::Element;
 use crate::backend::Backend;
@@ -47,16 +48,23 @@ pub(crate) enum Side {
     B,
 }
 
+/// What panels are for, in words.
+fn purpose(backend: &Backend, precision: Precision, side: Side) -> String {
+    let precision = if precision == Precision::F32 { String::new() } else { format!(" in {precision}") };
+    format!("{side:?} on {}{precision}", backend.name())
+}
+
 /// A matrix that was packed once: [`Gemm::pack_a`](crate::Gemm::pack_a) and [`Gemm::pack_b`](crate::Gemm::pack_b) make
 /// one, of any layout, to be given instead of the view.
 ///
-/// It remembers its side and the backend whose panels it holds; a call that needs others refuses it. It does not depend
+/// It remembers its side, its precision, and the backend whose panels it holds; a call that needs others refuses it. It does not depend
 /// on block sizes. Many threads can use it at once.
 ///
 /// C is best stored so that its columns are adjacent: a packed operand keeps its side, so that a column-major C can't be
 /// computed as the transposed product, as it is from views.
 pub struct Packed<T> {
     backend: &'static Backend,
+    precision: Precision,
     side: Side,
     layout: Layout,
     panels: Buffer,
@@ -64,7 +72,7 @@ pub struct Packed<T> {
 }
 
 impl<T: Element> Packed<T> {
-    pub(crate) fn new(backend: &'static Backend, side: Side, x: MatRef<'_, T>) -> Result<Self> {
+    pub(crate) fn new(backend: &'static Backend, precision: Precision, side: Side, x: MatRef<'_, T>) -> Result<Self> {
         let kernel = T::kernel(backend);
         let (rows, cols) = x.shape();
         // Lines are rows of A or columns of B, k is their length.
@@ -88,28 +96,35 @@ impl<T: Element> Packed<T> {
             };
             // SAFETY: a backend that can be had is supported; the view vouches for its elements; there is room for all
             // panels.
-            unsafe { (kernel.pack)(&panel) };
+            unsafe {
+                (kernel.pack)(&panel);
+                (kernel.round)(precision, &Lines { at: panel.to, k, lines: panel.lines, width });
+            }
         }
         let (row_stride, col_stride) = match side {
             Side::A => (k as isize, width as isize),
             Side::B => (width as isize, k as isize),
         };
         let layout = Layout { rows, cols, row_stride, col_stride, packed: true };
-        Ok(Self { backend, side, layout, panels, life: PhantomData })
+        Ok(Self { backend, precision, side, layout, panels, life: PhantomData })
     }
 
-    /// Checks that it may stand on this side of a product of this backend.
-    pub(crate) fn check(&self, backend: &'static Backend, side: Side) -> Result<()> {
-        let name = |backend: &Backend, side: Side| format!("{side:?} on {}", backend.name());
-        if self.side == side && std::ptr::eq(self.backend, backend) {
+    /// Checks that it may stand on this side of a product of this backend and precision.
+    pub(crate) fn check(&self, backend: &'static Backend, precision: Precision, side: Side) -> Result<()> {
+        if self.side == side && std::ptr::eq(self.backend, backend) && self.precision == precision {
             Ok(())
         } else {
-            Err(Error::Packed { packed: name(self.backend, self.side), needed: name(backend, side) })
+            let (packed, needed) = (self.purpose(), purpose(backend, precision, side));
+            Err(Error::Packed { packed, needed })
         }
     }
 }
 
 impl<T> Packed<T> {
+    fn purpose(&self) -> String {
+        purpose(self.backend, self.precision, self.side)
+    }
+
     /// Rows and columns of the matrix.
     #[must_use]
     pub fn shape(&self) -> (usize, usize) {
@@ -126,6 +141,6 @@ impl<T> Packed<T> {
 impl<T> fmt::Debug for Packed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rows, cols) = self.shape();
-        write!(f, "{rows}x{cols} packed as {:?} on {}", self.side, self.backend.name())
+        write!(f, "{rows}x{cols} packed for {}", self.purpose())
     }
 }

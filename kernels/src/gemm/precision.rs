@@ -1,0 +1,289 @@
+//! How exactly a product is computed: f32 throughout, or with operands of fewer significant bits.
+//!
+//! On rows without a tile unit, operands are rounded while they are packed, and multiplied in f32 as ever.
+
+use super::block;
+use super::driver::{self, Matrix, Method, Problem, Route, Settings};
+use super::pack::Pack;
+use super::tile::Float;
+use super::tuning::Blocking;
+use super::workspace::{self, Workspace};
+use crate::CHUNK;
+use crate::backend::Kernel;
+use crate::simd::{LINE, Simd, SimdF32};
+use std::fmt;
+
+/// How exactly a product of f32 matrices is computed. Operands and result are f32 in all of them, and sums are.
+///
+/// Within one of them bits depend on nothing that they do not depend on in [`Precision::F32`], but on whether the backend
+/// has a tile unit: see `docs/numerics.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// f32 multiplications: the same bits on every backend.
+    #[default]
+    F32,
+    /// As exact as f32, by six bf16 products on a tile unit; where there is none, the same as [`Precision::F32`].
+    F32Amx,
+    /// Operands of 16 significant bits or a little more: three bf16 products on a tile unit.
+    Bf16x3,
+    /// Operands of 8 significant bits: one bf16 product on a tile unit.
+    Bf16,
+}
+
+impl Precision {
+    /// All of them, the most exact first.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F32Amx, Self::Bf16x3, Self::Bf16];
+
+    /// Its name, in small letters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F32Amx => "f32-amx",
+            Self::Bf16x3 => "bf16x3",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The bits that [`Self::round`] takes from a significand of 24.
+    const fn dropped(self) -> i32 {
+        match self {
+            Self::F32 | Self::F32Amx => 0,
+            Self::Bf16x3 => 8,
+            Self::Bf16 => 16,
+        }
+    }
+
+    /// An operand's element as it is multiplied on backends without a tile unit: rounded to the nearest number of 24
+    /// (F32, F32Amx), 16 (Bf16x3) or 8 (Bf16) significant bits, ties to even. Subnormal numbers, infinities, NaN and what
+    /// would round to an infinity stay as they are.
+    #[must_use]
+    pub const fn round(self, x: f32) -> f32 {
+        let dropped = self.dropped();
+        if dropped == 0 {
+            return x;
+        }
+        let normal = x.abs() >= f32::MIN_POSITIVE && x.abs() < limit(dropped);
+        if !normal {
+            return x;
+        }
+        let bits = x.to_bits();
+        let up = (1 << (dropped - 1)) - 1 + (bits >> dropped & 1);
+        f32::from_bits((bits + up) >> dropped << dropped)
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The least number that becomes an infinity when it loses so many bits of its significand.
+const fn limit(dropped: i32) -> f32 {
+    f32::from_bits(f32::INFINITY.to_bits() - (1 << (dropped - 1)))
+}
+
+/// Lines of a packed panel that are to be rounded in place: `k` times `lines` elements, `width` apart.
+pub(crate) struct Lines<T> {
+    pub at: *mut T,
+    pub k: usize,
+    pub lines: usize,
+    pub width: usize,
+}
+
+/// Rounds packed lines.
+///
+/// # Safety
+/// The row that it belongs to is supported by this CPU; the elements are readable and writable.
+pub(crate) type RoundFn<T> = unsafe fn(Precision, &Lines<T>);
+
+/// Rounding of an element type on an instruction set.
+pub(crate) trait Rounding<T>: Simd<T> {
+    /// # Safety
+    /// See [`RoundFn`].
+    unsafe fn round(precision: Precision, x: &Lines<T>);
+}
+
+impl<S: SimdF32> Rounding<f32> for S {
+    unsafe fn round(precision: Precision, x: &Lines<f32>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match precision {
+                Precision::F32 | Precision::F32Amx => {}
+                Precision::Bf16x3 => each::<S, 8>(x),
+                Precision::Bf16 => each::<S, 16>(x),
+            }
+        }
+    }
+}
+
+impl<S: Simd<f64>> Rounding<f64> for S {
+    unsafe fn round(precision: Precision, _: &Lines<f64>) {
+        debug_assert!(precision == Precision::F32, "the call has it for f32 alone");
+    }
+}
+
+/// # Safety
+/// See [`RoundFn`].
+unsafe fn each<S: SimdF32, const DROPPED: i32>(x: &Lines<f32>) {
+    // SAFETY: the row is supported, by the caller's promise.
+    let s = unsafe { S::assume() };
+    s.run(
+        #[inline(always)]
+        || {
+            for p in 0..x.k {
+                for i in (0..x.lines).step_by(S::LANES) {
+                    let at = x.at.wrapping_add(p * x.width + i);
+                    let mask = s.first((x.lines - i).min(S::LANES));
+                    // SAFETY: the lines that are there.
+                    unsafe { s.store_masked(at, mask, nearest::<S, DROPPED>(s, s.load_masked(at, mask))) };
+                }
+            }
+        },
+    );
+}
+
+/// [`Precision::round`] of each lane.
+#[inline(always)]
+pub(super) fn nearest<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S::V {
+    let bits = s.to_bits(x);
+    let odd = s.and_i32(s.sar::<DROPPED>(bits), s.splat_i32(1));
+    let half = s.splat_i32(1 - (1 << (DROPPED - 1)));
+    let up = s.sub_i32(bits, s.sub_i32(half, odd));
+    let rounded = s.with_bits(s.and_i32(up, s.splat_i32(-1 << DROPPED)));
+    let size = s.abs(x);
+    let rounded = s.select(s.lt(size, s.splat(limit(DROPPED))), rounded, x);
+    s.select(s.lt(size, s.splat(f32::MIN_POSITIVE)), x, rounded)
+}
+
+/// The route of a product that is not computed in f32 throughout.
+#[cold]
+pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
+    let (precision, set) = (set.precision, Settings { precision: Precision::F32, ..set });
+    if precision == Precision::F32Amx {
+        return driver::route(kernel, x, set);
+    }
+    // Both operands are packed; jobs are cut as they would be then.
+    let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
+    let blocking = set.blocking.unwrap_or_else(|| tuning.blocks(kernel, x.m, x.k));
+    let route = driver::route(kernel, x, Settings { blocking: Some(blocking), ..set });
+    match route.method {
+        Method::Blocks { blocking, .. } => Route { method: Method::Rounded { precision, blocking }, ..route },
+        _ => route,
+    }
+}
+
+/// Computes a problem whose operands are rounded while they are packed; packed ones were then.
+///
+/// # Safety
+/// As [`driver::run`], for a problem that has products.
+pub(super) unsafe fn rounded<T: Float>(
+    kernel: &Kernel<T>,
+    x: &Problem<T>,
+    precision: Precision,
+    Blocking { kc, nc }: Blocking,
+    space: Option<&Workspace>,
+) {
+    // A view may repeat its elements, so depth can be any number: what does not fit is refused by the workspace.
+    let depth = kc.min(x.k);
+    let room = |lines: usize| lines.saturating_mul(depth).checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
+    let room_a = room(kernel.mr);
+    let room_b = if x.b.packed { 0 } else { room(nc.min(x.n.next_multiple_of(kernel.nr))) };
+    // SAFETY: the caller's promise: a kernel that is supported, lines that are readable, room for them.
+    let pack = |lines: &Pack<T>| unsafe {
+        (kernel.pack)(lines);
+        for first in (0..lines.lines).step_by(lines.width) {
+            let (at, there) = (lines.to.wrapping_add(first * lines.k), lines.width.min(lines.lines - first));
+            (kernel.round)(precision, &Lines { at, k: lines.k, lines: there, width: lines.width });
+        }
+    };
+    workspace::with(space, room_a.saturating_add(room_b), |room: *mut T| {
+        for j in (0..x.n).step_by(nc) {
+            let n = nc.min(x.n - j);
+            for p in (0..x.k).step_by(kc) {
+                let k = kc.min(x.k - p);
+                let mut b = x.b.at(p, j);
+                if !b.packed {
+                    let to = room.wrapping_add(room_a);
+                    pack(&Pack { from: b.ptr, line: b.col, depth: b.row, lines: n, k, to, width: kernel.nr });
+                    b = Matrix { ptr: to, row: kernel.nr as isize, col: k as isize, packed: true };
+                }
+                for i in (0..x.m).step_by(kernel.mr) {
+                    let m = kernel.mr.min(x.m - i);
+                    let mut a = x.a.at(i, p);
+                    if !a.packed {
+                        pack(&Pack { from: a.ptr, line: a.row, depth: a.col, lines: m, k, to: room, width: m });
+                        a = Matrix { ptr: room, row: 1, col: m as isize, packed: false };
+                    }
+                    let beta = if p == 0 { x.beta } else { T::ONE };
+                    let epilogue = if p + k == x.k { x.epilogue.map(|e| e.at(i, j)) } else { None };
+                    let part = Problem { m, k, n, a, b, c: x.c.at(i, j), beta, epilogue, ..*x };
+                    // SAFETY: a part of the caller's problem; B is packed, and A needs no room.
+                    unsafe { block::run(kernel, &part, std::ptr::null_mut()) };
+                }
+            }
+        }
+    });
+}
+
+const _: () = assert!(CHUNK.is_multiple_of(32), "steps of a tile unit fill a chunk");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Backend;
+
+    #[test]
+    fn rounding_is_to_nearest_and_leaves_what_it_should() {
+        let bits = f32::from_bits;
+        for (x, want) in [
+            (1.0, 1.0),
+            (bits(0x3f80_7fff), 1.0),
+            (bits(0x3f80_8000), 1.0),
+            (bits(0x3f80_8001), bits(0x3f81_0000)),
+            (bits(0x3f81_8000), bits(0x3f82_0000)),
+            (bits(0xbfff_c000), -2.0),
+            (f32::MAX, f32::MAX),
+            (bits(0x7f7f_7fff), bits(0x7f7f_0000)),
+            (f32::INFINITY, f32::INFINITY),
+            (bits(0x007f_ffff), bits(0x007f_ffff)),
+            (bits(3), bits(3)),
+            (-0.0, -0.0),
+        ] {
+            assert_eq!(Precision::Bf16.round(x).to_bits(), want.to_bits(), "{x:e}");
+        }
+        assert_eq!(Precision::Bf16x3.round(bits(0x3f80_0180)), bits(0x3f80_0200));
+        assert!(Precision::Bf16.round(f32::NAN).is_nan());
+        assert_eq!(Precision::F32Amx.round(1.000_000_1), 1.000_000_1);
+    }
+
+    /// Every row rounds as the definition does, and only where there are lines.
+    #[test]
+    fn rows_round_alike() {
+        let mut state = 1u32;
+        let mut x: Vec<f32> = (0..4000)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                f32::from_bits(state ^ state >> 7)
+            })
+            .collect();
+        x.extend([f32::MAX, f32::INFINITY, f32::NAN, -0.0, 1e-40, f32::MIN_POSITIVE]);
+        for backend in Backend::supported() {
+            for precision in Precision::ALL {
+                for (lines, width) in [(1, 1), (6, 6), (7, 16), (16, 16), (33, 40)] {
+                    let mut y = x.clone();
+                    let k = x.len() / width;
+                    let packed = Lines { at: y.as_mut_ptr(), k, lines, width };
+                    // SAFETY: the backend is supported, and there are `k` times `width` elements.
+                    unsafe { (backend.f32.round)(precision, &packed) };
+                    for (i, (&x, &y)) in x.iter().zip(&y).enumerate() {
+                        let want = if i < k * width && i % width < lines { precision.round(x) } else { x };
+                        let same = y.to_bits() == want.to_bits() || y.is_nan() && want.is_nan();
+                        assert!(same, "{backend:?} {precision} {x:e}: {y:e}, not {want:e}");
+                    }
+                }
+            }
+        }
+    }
+}
