@@ -3,11 +3,12 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use kernels::reference::{Entry, definition};
-use kernels::{Activation, Backend, Blocking, Element, Gemm, MatMut, MatRef, Team, Tuning};
+use kernels::{Activation, Backend, Blocking, Element, Gemm, MatMut, MatRef, Team, Tuning, Workspace};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
 static TEAM: LazyLock<Team> = LazyLock::new(|| Team::new(2));
+static WORKSPACE: LazyLock<Workspace> = LazyLock::new(Workspace::new);
 
 trait Number: Element + std::fmt::Debug {
     fn of(x: f32) -> Self;
@@ -87,7 +88,7 @@ fn check<T: Number>(u: &mut Unstructured<'_>, activations: &[Activation]) -> Res
     let (alpha, beta) = (T::of(*u.choose(&factors)?), T::of(*u.choose(&factors)?));
     let activation = *u.choose(activations)?;
     let along = u.int_in_range(0..=2)?;
-    let way = u.int_in_range(0..=7)?;
+    let way = u.int_in_range(0..=11)?;
     let blocking = Blocking { kc: size(u, 600)?, nc: size(u, 130)? };
     let mut values = [0; Tuning::NAMES.len()];
     for value in &mut values {
@@ -113,6 +114,11 @@ fn check<T: Number>(u: &mut Unstructured<'_>, activations: &[Activation]) -> Res
             0 => call.run(va, vb, vc).unwrap(),
             1 => call.blocking(blocking).run(va, vb, vc).unwrap(),
             2 => call.tuning(&tuning).run(va, vb, vc).unwrap(),
+            3 => call.workspace(&WORKSPACE).run(va, vb, vc).unwrap(),
+            4 => {
+                let plan = call.prepare(va.layout(), vb.layout(), vc.as_ref().layout()).unwrap();
+                call.plan(&plan).run(va, vb, vc).unwrap();
+            }
             _ => call.run(&call.pack_a(va).unwrap(), &call.pack_b(vb).unwrap(), vc).unwrap(),
         }
         let mut touched = vec![false; c.len()];

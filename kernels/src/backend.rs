@@ -223,6 +223,6 @@ mod tests {
     #[test]
     fn unknown_names_are_refused_with_the_choice() {
         let error = Backend::by_name("sse9").unwrap_err().to_string();
-        assert!(error.contains("sse9") && error.contains("portable"), "{error}");
+        assert!(error.contains("sse9") && error.contains("plain"), "{error}");
     }
 }

@@ -136,6 +136,10 @@ fn tensors_of(layers: &[Dense]) -> Vec<(String, Vec<usize>)> {
 }
 
 pub(crate) fn checksum<'a>(json: &str, tensors: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> u32 {
+    // No fuzzer finds a right one.
+    if cfg!(fuzzing) {
+        return 0;
+    }
     let mut crc = Crc::new();
     crc.update(json.as_bytes());
     for (name, bytes) in tensors {

@@ -303,6 +303,12 @@ fn arrays_of_numpy_are_read() -> Result<()> {
             "images: features has dimensions [2, 1, 1, 1]: images of bytes",
         ),
         (&numbers, &negative, "labels: targets holds -1, which is no class"),
+        (
+            &numbers,
+            &npy("|u1", "(2, 1)", &[0; 2]),
+            "labels: targets has classes in dimensions [2, 1], but one for each",
+        ),
+        (&numbers, &npy("<f4", "(2, 1, 1)", &[0; 8]), "labels: targets has dimensions [2, 1, 1], but one or two are"),
     ] {
         let message = load(x, y).expect_err(expected);
         assert!(message.starts_with(expected), "{message}\n  where expected:\n{expected}");
