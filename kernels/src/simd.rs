@@ -39,11 +39,12 @@ pub(crate) trait Simd<T>: Isa {
     /// # Safety
     /// They are readable; `p` is aligned for `T`.
     unsafe fn load(self, p: *const T) -> Self::V;
-    /// Reads `LANES / 2` elements at `p`, and as many at `q` for the upper half.
+    /// Reads one half of the vector at `p`, the `UPPER` one or the lower, and for the upper half of the result the same of
+    /// the vector at `q`.
     ///
     /// # Safety
-    /// They are readable; the pointers are aligned for `T`.
-    unsafe fn load_halves(self, p: *const T, q: *const T) -> Self::V;
+    /// `LANES` elements are readable at each; the pointers are aligned for `T`.
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const T, q: *const T) -> Self::V;
     /// Both as they are, but where registers are few the compiler takes it that what is read at `p` depends on `v`, so
     /// that it can't mix what was written in order.
     #[inline(always)]

@@ -452,7 +452,7 @@ fn what_a_batch_plan_or_packed_operand_does_not_fit_is_an_error() {
 #[test]
 fn matrix_times_vector() {
     let (row, sparse) = (Layout::RowMajor, Layout::Sparse);
-    for k in [3, CHUNK - 1, CHUNK, 3 * CHUNK, 3 * CHUNK + 13] {
+    for k in [3, CHUNK - 1, CHUNK, 4 * CHUNK, 3 * CHUNK + 13] {
         for m in [3, 8, 17, 70] {
             for (layouts, beta) in [((row, row, row), 0.0), ((Layout::Sub, sparse, sparse), 0.5)] {
                 let case = Case { layouts, beta, bias: Along::Rows, ..Case::plain(m, k, 1) };

@@ -2,12 +2,14 @@
 //!
 //! The sum over k is one chain (see [`definition`](crate::reference::definition)), so lanes must be columns, which lie
 //! apart: squares of B are transposed in registers and used at once. A chain takes four cycles a step, far more than a
-//! step of it is fed in, so [`CHAINS`] of them run side by side: the sums of different chunks or groups of columns.
+//! step of it is fed in, so [`CHAINS`] of them run side by side: the sums of groups of columns, which share what is read
+//! of A, or where those columns do not fit the first cache together, of different chunks.
 
 use super::pack::{load_half, load_part};
 use super::tile::{Float, opaque, opaque_stride};
 use crate::CHUNK;
 use crate::simd::{GROUP, LINE, Simd, prefetch};
+use std::array::from_fn;
 use std::mem::MaybeUninit;
 
 /// One call: a row of C.
@@ -36,8 +38,15 @@ pub(crate) type GemvFn<T> = unsafe fn(&Gemv<T>);
 /// Chains that run side by side: enough to hide the latency of an FMA.
 const CHAINS: usize = 4;
 
-/// Bytes of B from which it comes from memory, which is read fastest in the streams of a single chain.
+/// Columns that lie a power of two apart share few sets of the first cache. Those that span so many bytes, twice its 8 lines
+/// in each of 64 sets, are too many for it.
+const SPAN: usize = 2 * 8 * 64 * LINE;
+
+/// Bytes of B from which it comes from memory, which is read fastest in few streams.
 const FAR: usize = 24 << 20;
+
+/// As many as that.
+const STREAMS: usize = 16;
 
 /// The routine of an instruction set.
 ///
@@ -50,33 +59,86 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
         #[inline(always)]
         // SAFETY: the caller's promise.
         || unsafe {
-            if x.n < S::LANES || x.k.saturating_mul(x.n) > FAR / size_of::<T>() {
+            let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
+            let period = SPAN / (CHAINS * S::LANES);
+            let apart = x.b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
+            let crowded = apart.min(period - apart) < LINE / 4;
+            if x.n < S::LANES || (far && (crowded || CHAINS * S::LANES > STREAMS)) {
                 for j in (0..x.n).step_by(S::LANES) {
                     single(s, x, j, (x.n - j).min(S::LANES));
                 }
                 return;
             }
+            let mut j = 0;
+            while !crowded && j + CHAINS * S::LANES <= x.n {
+                for chunk in 0..x.k.div_ceil(CHUNK) {
+                    groups(s, x, j, chunk);
+                }
+                j += CHAINS * S::LANES;
+            }
             // Whole chunks first, then what is left of k in all columns.
             let whole = x.k / CHUNK;
             for (first, chunks, steps) in [(0, whole, CHUNK), (whole, 1, x.k % CHUNK)] {
                 if chunks * steps > 0 {
-                    side_by_side(s, x, first, chunks, steps);
+                    side_by_side(s, x, j, (first, chunks), steps);
                 }
             }
         },
     );
 }
 
-/// Adds to C the sums of `chunks` chunks from the `first` on, all of `steps` steps.
+/// Adds to C the sums of a chunk in `CHAINS` groups of columns from `j` on.
 ///
 /// # Safety
-/// See [`GemvFn`]; there are so many, and `LANES` columns or more.
+/// See [`GemvFn`]; there are so many.
 #[inline(always)]
-unsafe fn side_by_side<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, first: usize, chunks: usize, steps: usize) {
+unsafe fn groups<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, j: usize, chunk: usize) {
+    let mut copy = [MaybeUninit::<T>::uninit(); CHUNK];
+    let p = chunk * CHUNK;
+    let steps = CHUNK.min(x.k - p);
+    let b = from_fn(|i| x.b.wrapping_offset((j + i * S::LANES) as isize * x.b_col).wrapping_add(p));
+    // SAFETY: `steps` elements of A, and of these columns of B and C.
+    unsafe {
+        let a = dense(x, p, &mut copy[..steps]);
+        for (i, sum) in chains::<S, T, true>(s, [a; CHAINS], b, x.b_col, steps).into_iter().enumerate() {
+            add(s, x, chunk, j + i * S::LANES, S::LANES, sum);
+        }
+    }
+}
+
+/// Elements of A from `p` on, adjacent: those of `copy`, as many as it has room for, where they are not so by themselves.
+///
+/// # Safety
+/// There are so many.
+#[inline(always)]
+unsafe fn dense<T: Float>(x: &Gemv<T>, p: usize, copy: &mut [MaybeUninit<T>]) -> *const T {
+    let a = x.a.wrapping_offset(p as isize * x.a_col);
+    if x.a_col == 1 {
+        return a;
+    }
+    for (p, to) in copy.iter_mut().enumerate() {
+        // SAFETY: an element of A.
+        to.write(unsafe { *a.wrapping_offset(p as isize * x.a_col) });
+    }
+    copy.as_ptr().cast()
+}
+
+/// Adds to the columns of C from `j` on the sums of `chunks` chunks from the `first` on, all of `steps` steps.
+///
+/// # Safety
+/// See [`GemvFn`]; there are so many, and `LANES` columns or more in all.
+#[inline(always)]
+unsafe fn side_by_side<S: Simd<T>, T: Float>(
+    s: S,
+    x: &Gemv<T>,
+    j: usize,
+    (first, chunks): (usize, usize),
+    steps: usize,
+) {
     let mut copy = [[MaybeUninit::<T>::uninit(); CHUNK]; CHAINS];
     // Chunks of the same columns before those of others: columns that are a power of two apart share a few sets of the
     // first cache, which does not hold the lines of more than a group.
-    let (mut j, mut chunk) = (0, first);
+    let (mut j, mut chunk) = (j, first);
     while j < x.n {
         let (mut a, mut b, mut places) = ([x.a; CHAINS], [x.b; CHAINS], [(j, chunk); CHAINS]);
         let mut len = 0;
@@ -94,17 +156,11 @@ unsafe fn side_by_side<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, first: usize, ch
             // The last group begins earlier, so that it has all its columns.
             let from = places[i].0.min(x.n - S::LANES);
             b[i] = x.b.wrapping_offset(from as isize * x.b_col).wrapping_add(p);
-            a[i] = x.a.wrapping_offset(p as isize * x.a_col);
-            if x.a_col != 1 {
-                for (p, to) in copy[i][..steps].iter_mut().enumerate() {
-                    // SAFETY: an element of A.
-                    to.write(unsafe { *a[i].wrapping_offset(p as isize * x.a_col) });
-                }
-                a[i] = copy[i].as_ptr().cast();
-            }
+            // SAFETY: `steps` elements of A.
+            a[i] = unsafe { dense(x, p, &mut copy[i][..steps]) };
         }
         // SAFETY: `steps` elements of A, and of `LANES` columns of B.
-        let sums = unsafe { chains(s, a, b, x.b_col, steps) };
+        let sums = unsafe { chains::<S, T, false>(s, a, b, x.b_col, steps) };
         for (sum, (j, chunk)) in sums.into_iter().zip(places).take(len) {
             let columns = (x.n - j).min(S::LANES);
             let mut lanes = [T::ZERO; 2 * GROUP];
@@ -134,9 +190,9 @@ unsafe fn single<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, j: usize, columns: usi
             // SAFETY: `steps` elements of A, and of `columns` columns of B.
             unsafe {
                 if columns == S::LANES && steps == S::LANES {
-                    sum = link(s, sum, a, x.a_col, &load_half(s, b, x.b_col)[..half]);
+                    sum = link(s, sum, a, x.a_col, &load_half::<S, T, false>(s, b, x.b_col)[..half]);
                     let a = a.wrapping_offset(half as isize * x.a_col);
-                    sum = link(s, sum, a, x.a_col, &load_half(s, b.add(half), x.b_col)[..half]);
+                    sum = link(s, sum, a, x.a_col, &load_half::<S, T, true>(s, b, x.b_col)[..half]);
                 } else {
                     sum = link(s, sum, a, x.a_col, &load_part(s, b, x.b_col, columns, steps)[..steps]);
                 }
@@ -166,25 +222,24 @@ unsafe fn add<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, chunk: usize, j: usize, c
     }
 }
 
-/// The sums of `CHAINS` chunks, each `steps` long.
+/// The sums of `CHAINS` chunks, each `steps` long; where they are `SHARED`, the elements of A are the same for all.
 ///
 /// # Safety
 /// `steps` elements are readable at each of `a`, and of `LANES` columns at each of `b`.
 #[inline(always)]
-unsafe fn chains<S: Simd<T>, T: Float>(
+unsafe fn chains<S: Simd<T>, T: Float, const SHARED: bool>(
     s: S,
     a: [*const T; CHAINS],
     b: [*const T; CHAINS],
     b_col: isize,
     steps: usize,
 ) -> [S::V; CHAINS] {
-    let [mut s0, mut s1, mut s2, mut s3] = [s.splat(T::ZERO); CHAINS];
-    let [mut b0, mut b1, mut b2, mut b3] = b;
-    let half = S::LANES / 2;
-    let whole = steps / half * half;
-    for p in (0..whole).step_by(half) {
+    let mut sums = [s.splat(T::ZERO); CHAINS];
+    let mut from = b;
+    let whole = steps / S::LANES * S::LANES;
+    for p in (0..whole).step_by(S::LANES) {
         if p.is_multiple_of(LINE / size_of::<T>()) {
-            for b in [b0, b1, b2, b3] {
+            for b in from {
                 // Addresses of their own: shared with the loads they would take all registers.
                 let (mut ahead, apart) = (opaque(b), opaque_stride(b_col));
                 for _ in 0..S::LANES {
@@ -193,20 +248,14 @@ unsafe fn chains<S: Simd<T>, T: Float>(
                 }
             }
         }
-        // SAFETY: half a square for each chain. A loop of four the compiler would not unroll, or mix and spill.
+        // SAFETY: a square of each chain, and as many elements of A.
         unsafe {
-            s0 = link(s, s0, a[0].add(p), 1, &load_half(s, b0, b_col)[..half]);
-            (s0, b1) = s.in_order(s0, b1);
-            s1 = link(s, s1, a[1].add(p), 1, &load_half(s, b1, b_col)[..half]);
-            (s1, b2) = s.in_order(s1, b2);
-            s2 = link(s, s2, a[2].add(p), 1, &load_half(s, b2, b_col)[..half]);
-            (s2, b3) = s.in_order(s2, b3);
-            s3 = link(s, s3, a[3].add(p), 1, &load_half(s, b3, b_col)[..half]);
-            (s3, b0) = s.in_order(s3, b0);
+            let a = a.map(|a| a.add(p));
+            halves::<S, T, SHARED, false>(s, &mut sums, a, &mut from, b_col);
+            halves::<S, T, SHARED, true>(s, &mut sums, a.map(|a| a.add(S::LANES / 2)), &mut from, b_col);
         }
-        [b0, b1, b2, b3] = [b0, b1, b2, b3].map(|b| b.wrapping_add(half));
+        from = from.map(|b| b.wrapping_add(S::LANES));
     }
-    let mut sums = [s0, s1, s2, s3];
     if whole < steps {
         let rest = steps - whole;
         for (i, sum) in sums.iter_mut().enumerate() {
@@ -218,6 +267,37 @@ unsafe fn chains<S: Simd<T>, T: Float>(
         }
     }
     sums
+}
+
+/// Goes on with the sums for half a square each: the `UPPER` one of that at `b`, or the lower.
+///
+/// # Safety
+/// The elements of the squares, and half as many of A as they have steps, are readable.
+#[inline(always)]
+unsafe fn halves<S: Simd<T>, T: Float, const SHARED: bool, const UPPER: bool>(
+    s: S,
+    sums: &mut [S::V; CHAINS],
+    a: [*const T; CHAINS],
+    b: &mut [*const T; CHAINS],
+    b_col: isize,
+) {
+    let half = S::LANES / 2;
+    // SAFETY: elements of A.
+    let splats = |a: *const T| from_fn(|r| s.splat(unsafe { *a.add(r % half) }));
+    let mut av: [S::V; GROUP / 2] = splats(a[0]);
+    for i in 0..CHAINS {
+        // SAFETY: the caller's promise.
+        let rows = unsafe { load_half::<S, T, UPPER>(s, b[i], b_col) };
+        if !SHARED {
+            av = splats(a[i]);
+        }
+        for r in 0..half {
+            sums[i] = s.fma(av[r], rows[r], sums[i]);
+        }
+        // Left alone the compiler mixes the chains, and spills.
+        let next = &mut b[(i + 1) % CHAINS];
+        (sums[i], *next) = s.in_order(sums[i], *next);
+    }
 }
 
 /// A sum and the products of these steps.

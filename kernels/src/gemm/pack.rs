@@ -161,10 +161,11 @@ unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
     unsafe {
         if FULL {
             let half = S::LANES / 2;
-            for p in [0, half] {
-                for (r, row) in load_half(s, from.add(p), line)[..half].iter().enumerate() {
-                    s.store(to.add((p + r) * step), *row);
-                }
+            for (r, row) in load_half::<S, T, false>(s, from, line)[..half].iter().enumerate() {
+                s.store(to.add(r * step), *row);
+            }
+            for (r, row) in load_half::<S, T, true>(s, from, line)[..half].iter().enumerate() {
+                s.store(to.add((half + r) * step), *row);
             }
         } else {
             let across = s.first(lines);
@@ -177,19 +178,23 @@ unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
     }
 }
 
-/// Reads `LANES / 2` elements of `LANES` lines, which are `line` apart, and transposes them: vector r holds step r of each
-/// line.
+/// Reads half of a square, the `UPPER` one or the lower, of lines that are `line` apart, and transposes it: vector r holds
+/// step r of the half for each line.
 ///
 /// # Safety
-/// These elements are readable.
+/// The elements of the square are readable.
 #[inline(always)]
-pub(super) unsafe fn load_half<S: Simd<T>, T: Float>(s: S, from: *const T, line: isize) -> [S::V; GROUP] {
+pub(super) unsafe fn load_half<S: Simd<T>, T: Float, const UPPER: bool>(
+    s: S,
+    from: *const T,
+    line: isize,
+) -> [S::V; GROUP] {
     let half = S::LANES / 2;
     let mut rows = [s.splat(T::ZERO); GROUP];
     for (r, row) in rows[..half].iter_mut().enumerate() {
         let from = from.wrapping_offset(r as isize * line);
         // SAFETY: lines r and r + half.
-        *row = unsafe { s.load_halves(from, from.wrapping_offset(half as isize * line)) };
+        *row = unsafe { s.load_halves::<UPPER>(from, from.wrapping_offset(half as isize * line)) };
     }
     turn::<S, T, 1>(s, &mut rows, half);
     turn::<S, T, 2>(s, &mut rows, half);

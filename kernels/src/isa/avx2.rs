@@ -107,6 +107,28 @@ fn in_order<T>(v: __m256, p: *const T) -> (__m256, *const T) {
     (v, p)
 }
 
+/// The 4 elements at `p`, in both halves. The compiler is not to see that they are the same: it would make an insertion of
+/// a blend with them, which takes the units that turn squares.
+///
+/// # Safety
+/// They are readable.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn twice(p: *const f32) -> __m256 {
+    // SAFETY: the caller's promise.
+    let half = unsafe { _mm_loadu_ps(p) };
+    let v = _mm256_set_m128(half, half);
+    #[cfg(not(miri))]
+    {
+        let mut v = v;
+        // SAFETY: no instruction at all; the value stays in its register.
+        unsafe { std::arch::asm!("/* {0} */", inout(ymm_reg) v, options(pure, nomem, nostack, preserves_flags)) };
+        v
+    }
+    #[cfg(miri)]
+    v
+}
+
 /// A window of 8 entries that starts at `8 - n` selects the first `n` lanes.
 static WINDOW_F32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 /// The same for 4 doubles.
@@ -128,9 +150,15 @@ impl Simd<f32> for Avx2 {
         unsafe { _mm256_loadu_ps(p) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, p: *const f32, q: *const f32) -> __m256 {
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const f32, q: *const f32) -> __m256 {
         // SAFETY: the token; the caller's promise.
-        unsafe { _mm256_loadu2_m128(q, p) }
+        unsafe {
+            if UPPER {
+                _mm256_blend_ps::<0xf0>(twice(p.add(4)), _mm256_loadu_ps(q))
+            } else {
+                _mm256_blend_ps::<0xf0>(_mm256_loadu_ps(p), twice(q))
+            }
+        }
     }
     #[inline(always)]
     fn in_order(self, v: __m256, p: *const f32) -> (__m256, *const f32) {
@@ -243,9 +271,9 @@ impl Simd<f64> for Avx2 {
         unsafe { _mm256_loadu_pd(p) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, p: *const f64, q: *const f64) -> __m256d {
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const f64, q: *const f64) -> __m256d {
         // SAFETY: the token; the caller's promise.
-        unsafe { _mm256_loadu2_m128d(q, p) }
+        unsafe { _mm256_castps_pd(<Self as Simd<f32>>::load_halves::<UPPER>(self, p.cast(), q.cast())) }
     }
     #[inline(always)]
     fn in_order(self, v: __m256d, p: *const f64) -> (__m256d, *const f64) {

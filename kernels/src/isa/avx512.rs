@@ -57,9 +57,9 @@ impl Simd<f32> for Avx512 {
         unsafe { _mm512_loadu_ps(p) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, p: *const f32, q: *const f32) -> __m512 {
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const f32, q: *const f32) -> __m512 {
         // SAFETY: the caller's promise.
-        unsafe { _mm512_castpd_ps(<Self as Simd<f64>>::load_halves(self, p.cast(), q.cast())) }
+        unsafe { _mm512_castpd_ps(<Self as Simd<f64>>::load_halves::<UPPER>(self, p.cast(), q.cast())) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
@@ -167,9 +167,13 @@ impl Simd<f64> for Avx512 {
         unsafe { _mm512_loadu_pd(p) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, p: *const f64, q: *const f64) -> __m512d {
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const f64, q: *const f64) -> __m512d {
+        let first = if UPPER { 4 } else { 0 };
         // SAFETY: the token; the caller's promise.
-        unsafe { _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(_mm256_loadu_pd(p)), _mm256_loadu_pd(q)) }
+        unsafe {
+            let (p, q) = (p.add(first), q.add(first));
+            _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(_mm256_loadu_pd(p)), _mm256_loadu_pd(q))
+        }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f64, v: __m512d) {

@@ -73,9 +73,10 @@ impl Simd<f32> for Neon {
         unsafe { vld1q_f32(p) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, p: *const f32, q: *const f32) -> float32x4_t {
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const f32, q: *const f32) -> float32x4_t {
+        let first = if UPPER { 2 } else { 0 };
         // SAFETY: the token; the caller's promise.
-        unsafe { vcombine_f32(vld1_f32(p), vld1_f32(q)) }
+        unsafe { vcombine_f32(vld1_f32(p.add(first)), vld1_f32(q.add(first))) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: float32x4_t) {
@@ -200,9 +201,10 @@ impl Simd<f64> for Neon {
         unsafe { vld1q_f64(p) }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, p: *const f64, q: *const f64) -> float64x2_t {
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const f64, q: *const f64) -> float64x2_t {
+        let first = usize::from(UPPER);
         // SAFETY: the token; the caller's promise.
-        unsafe { vcombine_f64(vld1_f64(p), vld1_f64(q)) }
+        unsafe { vcombine_f64(vld1_f64(p.add(first)), vld1_f64(q.add(first))) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f64, v: float64x2_t) {

@@ -99,9 +99,10 @@ impl<const FUSED: bool, T: Lane> Simd<T> for Portable<FUSED> {
         unsafe { p.cast::<Self::V>().read() }
     }
     #[inline(always)]
-    unsafe fn load_halves(self, p: *const T, q: *const T) -> Self::V {
+    unsafe fn load_halves<const UPPER: bool>(self, p: *const T, q: *const T) -> Self::V {
+        let first = if UPPER { 2 } else { 0 };
         // SAFETY: the caller's promise.
-        unsafe { [*p, *p.add(1), *q, *q.add(1)] }
+        unsafe { [*p.add(first), *p.add(first + 1), *q.add(first), *q.add(first + 1)] }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut T, v: Self::V) {
