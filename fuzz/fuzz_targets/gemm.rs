@@ -51,6 +51,9 @@ impl Place {
         let last = rows.saturating_sub(1) * strides.0 + cols.saturating_sub(1) * strides.1;
         Ok(Self { offset, strides, len: offset + last + 1 })
     }
+    fn view<'a, T: Element>(&self, data: &'a [T], rows: usize, cols: usize) -> MatRef<'a, T> {
+        MatRef::with_strides(&data[self.offset..], rows, cols, self.strides.0, self.strides.1).unwrap()
+    }
     fn at(&self, i: usize, j: usize) -> usize {
         self.offset + i * self.strides.0 + j * self.strides.1
     }
@@ -96,8 +99,7 @@ fn check<T: Number>(u: &mut Unstructured<'_>, activations: &[Activation]) -> Res
     }
     let tuning = Tuning::from_values(values);
 
-    let view = |data, p: Place, rows, cols| MatRef::<T>::with_strides(&data[p.offset..], rows, cols, p.strides.0, p.strides.1).unwrap();
-    let (va, vb) = (view(&a[..], pa, m, k), view(&b[..], pb, k, n));
+    let (va, vb) = (pa.view(&a, m, k), pb.view(&b, k, n));
     for backend in Backend::supported().filter(|b| b.bits_match()) {
         let mut call = Gemm::new().backend(backend).alpha(alpha).beta(beta).activation(activation);
         call = match along {
