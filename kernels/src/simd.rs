@@ -133,6 +133,11 @@ pub(crate) trait SimdF32: Simd<f32> {
         let p = self.mul(a, b);
         (p, self.fma(a, b, self.sub(self.splat(0.0), p)))
     }
+    /// `-v`; the compiler makes it a part of the operation that takes it.
+    #[inline(always)]
+    fn neg(self, v: Self::V) -> Self::V {
+        self.sub(self.splat(-0.0), v)
+    }
     /// `v` without its sign.
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {
@@ -149,6 +154,18 @@ pub(crate) trait SimdF32: Simd<f32> {
     fn power(self, n: Self::V) -> Self::V {
         // Leaves n + 127 in the low bits, and the shift drops the others.
         self.with_bits(self.shl::<23>(self.to_bits(self.add(n, self.splat(ROUND + 127.0)))))
+    }
+    /// `2^(n + ABOVE)` from `n + ROUND`, for an integer `n` with a result from 2^-126 to 2^127.
+    #[inline(always)]
+    fn power_above<const ABOVE: i32>(self, shifted: Self::V) -> Self::V {
+        let n = self.shl::<23>(self.to_bits(shifted));
+        self.with_bits(self.sub_i32(n, self.splat_i32(-((127 + ABOVE) << 23))))
+    }
+    /// `v * 2^n`, rounded once, for an integer `n` from -190 to 60.
+    #[inline(always)]
+    fn scale_below(self, v: Self::V, n: Self::V) -> Self::V {
+        let power = self.power(self.add(n, self.splat(64.0)));
+        self.mul(self.mul(v, power), self.splat(TINY))
     }
     /// `v * 2^n`, rounded once, for an integer `n` from -250 to 250 and a `v` that a factor of 2^±80 leaves normal.
     #[inline(always)]
@@ -169,6 +186,9 @@ pub(crate) trait SimdF32: Simd<f32> {
         (m, self.add(self.convert_i32(k), self.select(tiny, self.splat(-23.0), self.splat(0.0))))
     }
 }
+
+/// 2^-64
+pub(crate) const TINY: f32 = 1.0 / (1u128 << 64) as f32;
 
 /// Bytes of a cache line.
 pub(crate) const LINE: usize = 64;

@@ -12,7 +12,9 @@ use crate::simd::{ROUND, SimdF32};
 pub(crate) struct Exp;
 
 /// e^r on |r| <= 0.34675, lowest power first; relative error 0.053 * 2^-24.
-const P: [f32; 7] = [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_266, 0.008_368_677, 0.001_382_073_2];
+const P: [f32; 7] = [1.0, 1.0, TAIL[0], TAIL[1], TAIL[2], TAIL[3], TAIL[4]];
+/// The same for (e^r - 1 - r) / r^2.
+pub(super) const TAIL: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_266, 0.008_368_677, 0.001_382_073_2];
 
 /// e^r for |r| <= 0.34675.
 #[inline(always)]
@@ -29,11 +31,10 @@ impl Exp {
         // Knuth's two-sum: what the difference lost.
         let minus_top = s.sub(d, x);
         let lost = s.sub(s.sub(x, s.sub(d, minus_top)), s.add(top, minus_top));
-        // The result is 0 there, and is not computed: CPUs take long to round to 0.
-        let (zero, far) = (s.splat(0.0), s.lt(d, s.splat(-104.0)));
-        let (n, r) = reduce(s, s.select(far, zero, d));
-        let low = s.fma(n, s.splat(-LN2_LOW), s.select(far, zero, lost));
-        s.select(far, zero, s.scale(significand(s, s.add(r, low)), n))
+        let (n, r) = reduce(s, d);
+        let y = s.scale_below(significand(s, s.add(r, s.fma(n, s.splat(-LN2_LOW), lost))), n);
+        // There it is 0, and y may be anything.
+        s.select(s.lt(d, s.splat(-104.0)), s.splat(0.0), y)
     }
 }
 

@@ -1,79 +1,79 @@
 //! GELU (Hendrycks and Gimpel 2016), exact and in the tanh form, at most 2 ULP.
 //!
-//! Exact: with a = |x| and R(a) = e^(a^2 / 2) erfc(a / sqrt 2) / 2, which falls slowly from 1/2 to 0.4 / a, x Phi(-a) is
-//! x R(a) e^(-a^2 / 2), without cancellation however far into the tail. R(a) = P(z) / (a + C), P a minimax polynomial in
-//! z = (a - C) / (a + C) (the variable of Shepherd and Laframboise 1981).
+//! Exact: near 0 it is x Phi(x) with Phi(x) = 1/2 + x S(x^2); beyond, with a = |x|, the product a Phi(-a) is
+//! e^(-a^2 / 2 - ln sqrt(2 pi) + L(a)) without cancellation however far into the tail, and is subtracted from max(0, x). L, the
+//! logarithm of Mills' ratio times a, is about -1 / a^2: a small number, for which a rational function in floats is exact
+//! enough.
 //!
 //! Tanh form: (1 + tanh g) / 2 = 1 / (1 + e^(-2g)), g = sqrt(2 / pi) (x + 0.044715 x^3). 2g reaches 105 and its absolute
 //! error is the relative one of the result, so it comes in two parts.
 
-use super::parts::{Exponential, Logistic, polynomial, sum};
+use super::exp::Exp;
+use super::parts::{LN2_HIGH, LN2_LOW, Logistic, estrin, polynomial};
 use super::slices::{Activate, Unary};
-use crate::simd::SimdF32;
+use crate::simd::{ROUND, SimdF32, TINY};
 
 /// x Phi(x), Phi the distribution function of the normal distribution
 #[derive(Clone, Copy)]
 pub(crate) struct Gelu;
 
-const C: f32 = 5.0;
-/// P on 0 <= a <= 14.5, relative error 0.2 * 2^-24: its constant, in two parts of which the first has few bits, and its
-/// further coefficients, lowest power first.
-const P0: f32 = 0.769_192_7;
-const P0_LOW: f32 = 3.576_278_7e-7;
-const P: [f32; 9] = [
-    -0.665_382_5,
-    0.495_306_02,
-    -0.313_533_54,
-    0.165_010_21,
-    -0.069_117_1,
-    0.020_864_725,
-    -0.002_964_002_3,
-    -0.000_957_948_04,
-    0.000_413_238_5,
-];
+const EDGE: f32 = 0.85;
+/// (Phi(sqrt t) - 1/2) / sqrt t on 0 <= t <= EDGE^2, lowest power first; relative error of Phi(-sqrt t) 0.09 * 2^-24.
+const S: [f32; 5] = [0.398_942_26, -0.066_489_85, 0.009_969_527, -0.001_174_730_1, 0.000_097_901_17];
+/// L on 0.84 <= a <= 14.5 as a quotient, lowest powers first; error 0.3 * 2^-24.
+const L: [f32; 4] = [-4.529_582_5, -9.404_122, -3.798_903_2, -1.000_297_3];
+const L_OVER: [f32; 6] = [1.392_812_8, 11.007_359, 15.440_387, 11.731_277, 3.810_196_2, 1.0];
+/// -ln sqrt(2 pi) in two parts: one with few bits, and one with which L is about as far above 0 as below.
+const LN_DENSITY: f32 = -301.0 / 256.0;
+const LN_DENSITY_REST: f32 = 0.256_842_72;
+/// (e^r - 1 - r) / r^2 on |r| <= 0.602, lowest power first; relative error of e^r 0.08 * 2^-24.
+const E: [f32; 6] = [0.500_000_2, 0.166_666_52, 0.041_663_42, 0.008_334_426, 0.001_405_391_5, 0.000_197_387_82];
 /// 1 / sqrt(2 pi)
 const DENSITY: f32 = 0.398_942_3;
-
-/// e^(-a^2 / 2) for 0 <= a <= 14.5.
-#[inline(always)]
-fn bell<S: SimdF32>(s: S, a: S::V) -> Exponential<S::V> {
-    let (square, low) = s.product(a, s.mul(a, s.splat(-0.5)));
-    Exponential::new(s, square, low)
-}
 
 impl Unary for Gelu {
     #[inline(always)]
     fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
-        let zero = s.splat(0.0);
         // From 14.5 on the tail is 0; a NaN passes.
         let a = s.min(s.splat(14.5), s.abs(x));
-        // u = a / (a + C) in two parts
-        let (w, w_low) = sum(s, s.splat(C), a);
-        let u = s.div(a, w);
-        let rest = s.fma(s.sub(zero, u), w_low, s.fma(s.sub(zero, u), w, a));
-        let u_low = s.mul(rest, s.fma(u, s.splat(-1.0 / C), s.splat(1.0 / C)));
-        // P(z) in two parts: most of its error would come from its last step, and from the rounding of z = 2u - 1
-        let (z, lost) = sum(s, s.splat(-1.0), s.add(u, u));
-        let z_low = s.fma(u_low, s.splat(2.0), lost);
-        let steep = polynomial(s, z, &P);
-        let p = s.fma(z, steep, s.splat(P0));
-        let p_low = s.fma(z, steep, s.sub(s.splat(P0), p));
-        let p_low = s.add(s.fma(z_low, steep, p_low), s.splat(P0_LOW));
-        let (t, t_low) = s.product(u, p);
-        let t_low = s.fma(u, p_low, s.fma(u_low, p, t_low));
-        // a Phi(-a) = 2^n (t + t_low) (1 + r + tail)
-        let e = bell(s, a);
-        let (n, e) = (e.n, s.add(e.r, e.tail));
-        let low = s.fma(t, e, s.fma(t_low, e, t_low));
-        let tail = s.scale(s.add(t, low), n);
-        // x - a Phi(-a) for positive x; a tiny power is lost beside x.
-        let power = s.power(s.max(s.splat(-126.0), n));
-        let (high, lost) = sum(s, x, s.mul(s.sub(zero, power), t));
-        let above = s.add(high, s.fma(s.sub(zero, power), low, lost));
-        let above = s.select(s.lt(s.splat(14.5), x), x, above);
-        s.select(s.lt(zero, x), above, s.with_sign(tail, x))
+        let square = s.mul(a, a);
+        let near = s.mul(x, s.fma(x, polynomial(s, square, &S), s.splat(0.5)));
+        let l = s.div(estrin(s, a, square, &L), estrin(s, a, square, &L_OVER));
+        // -a^2 / 2 - ln sqrt(2 pi) in two parts
+        let (half, half_low) = s.product(a, s.mul(a, s.splat(-0.5)));
+        let high = s.add(half, s.splat(LN_DENSITY));
+        let low = s.add(half_low, s.sub(half, s.sub(high, s.splat(LN_DENSITY))));
+        // -n, with -n - 64 in the low bits: p 2^(n + 64) is normal, and the last factor alone rounds.
+        let shift = s.splat(ROUND - 64.0);
+        let shifted = s.fma(high, s.splat(-std::f32::consts::LOG2_E), shift);
+        let n = s.sub(shifted, shift);
+        let low = s.add(low, s.fma(n, s.splat(LN2_LOW), s.splat(LN_DENSITY_REST)));
+        let r = s.add(s.fma(n, s.splat(LN2_HIGH), high), s.add(low, l));
+        let one = s.splat(1.0);
+        let p = s.fma(s.fma(estrin(s, r, s.mul(r, r), &E), r, one), r, one);
+        let p = s.sub_i32(s.to_bits(p), s.shl::<23>(s.to_bits(shifted)));
+        let tail = s.mul(s.with_bits(p), s.splat(TINY));
+        // -0, not 0, where x < 0 and the tail is 0. A NaN stays one, whatever became of the tail.
+        let far = s.sub(s.max(s.splat(-0.0), x), tail);
+        s.select(s.lt(a, s.splat(EDGE)), near, far)
     }
 }
+
+/// The upper tail of the normal distribution is e^(-a^2 / 2) P(z) / (a + C) with z = (C - a) / (C + a) (the variable of
+/// Shepherd and Laframboise 1981), on 0 <= a <= 14.5, to 0.2 * 2^-24 of it; lowest power first.
+const C: f32 = 5.0;
+const P: [f32; 10] = [
+    0.769_193_05,
+    0.665_382_5,
+    0.495_306_02,
+    0.313_533_54,
+    0.165_010_21,
+    0.069_117_1,
+    0.020_864_725,
+    0.002_964_002_3,
+    -0.000_957_948_04,
+    -0.000_413_238_5,
+];
 
 impl Activate for Gelu {
     /// Phi(x) + x e^(-x^2 / 2) / sqrt(2 pi)
@@ -82,9 +82,9 @@ impl Activate for Gelu {
         let (zero, one) = (s.splat(0.0), s.splat(1.0));
         let a = s.min(s.splat(14.5), s.abs(x));
         let v = s.div(one, s.add(a, s.splat(C)));
-        let z = s.fma(v, s.splat(-2.0 * C), one);
-        let p = s.mul(v, s.fma(z, polynomial(s, z, &P), s.splat(P0)));
-        let e = bell(s, a).value(s);
+        let z = s.fma(v, s.splat(2.0 * C), s.splat(-1.0));
+        let p = s.mul(v, polynomial(s, z, &P));
+        let e = Exp.eval(s, s.mul(a, s.mul(a, s.splat(-0.5))));
         // Phi(-a), and the slope at -a; that at a is 1 less it.
         let below = s.mul(e, s.fma(a, s.splat(-DENSITY), p));
         s.select(s.lt(zero, x), s.sub(one, below), below)
@@ -103,16 +103,16 @@ const B: f32 = 0.071_354_814;
 const B_LOW: f32 = 2.398_832_5e-9;
 
 impl GeluTanh {
-    /// 1 / (1 + e^(-2g)), and x between bounds beyond which it is 0 or 1.
+    /// 1 / (1 + e^(-2g)), and x between bounds beyond which it is 0 or 1: -2g stays within those of [`Logistic`].
     #[inline(always)]
     fn gate<S: SimdF32>(s: S, x: S::V) -> (Logistic<S::V>, S::V) {
-        let x = s.min(s.splat(11.0), s.max(s.splat(-11.0), x));
+        let x = s.min(s.splat(5.2), s.max(s.splat(-11.0), x));
         let (square, square_low) = s.product(x, x);
         let t = s.fma(square, s.splat(B), s.splat(A));
         let t_low = s.fma(square, s.splat(B), s.sub(s.splat(A), t));
         let t_low = s.add(t_low, s.fma(square, s.splat(B_LOW), s.fma(square_low, s.splat(B), s.splat(A_LOW))));
         let (g, g_low) = s.product(x, t);
-        (Logistic::new(s, g, s.fma(x, t_low, g_low)), x)
+        (Logistic::new(s, g, Some(s.fma(x, t_low, g_low))), x)
     }
 }
 
@@ -129,8 +129,8 @@ impl Activate for GeluTanh {
     #[inline(always)]
     fn slope<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
         let (gate, x) = Self::gate(s, x);
-        let q = gate.times(s, s.splat(1.0));
+        let q = gate.value(s);
         let steep = s.mul(x, s.fma(s.mul(x, x), s.splat(3.0 * B), s.splat(A)));
-        s.fma(s.mul(q, s.sub(s.splat(1.0), q)), steep, q)
+        s.fma(s.mul(q, gate.complement(s)), steep, q)
     }
 }

@@ -3,7 +3,8 @@
 //! Numbers in two parts are sums `high + low` with `low` below an ULP of `high`. `fma(a, b, -ab)` is the rounding error
 //! of the product ab, and `b - ((a + b) - a)` that of the sum, where |a| >= |b| (Dekker 1971).
 
-use crate::simd::{ROUND, SimdF32};
+use super::exp;
+use crate::simd::{ROUND, SimdF32, TINY};
 
 /// ln 2 in two parts, the first with 10 bits: its product with an exponent is exact (Cody and Waite 1980).
 pub(super) const LN2_HIGH: f32 = 0.693_359_4;
@@ -17,6 +18,21 @@ pub(super) fn polynomial<S: SimdF32, const N: usize>(s: S, x: S::V, c: &[f32; N]
     let mut p = s.splat(c[N - 1]);
     for &c in c[..N - 1].iter().rev() {
         p = s.fma(p, x, s.splat(c));
+    }
+    p
+}
+
+/// The same by Estrin's scheme: a chain half as long. `square` is `x` times itself.
+#[inline(always)]
+pub(super) fn estrin<S: SimdF32, const N: usize>(s: S, x: S::V, square: S::V, c: &[f32; N]) -> S::V {
+    let mut i = (N - 1) / 2 * 2;
+    let mut p = s.splat(c[i]);
+    if i + 1 < N {
+        p = s.fma(x, s.splat(c[i + 1]), p);
+    }
+    while i > 0 {
+        i -= 2;
+        p = s.fma(p, square, s.fma(x, s.splat(c[i + 1]), s.splat(c[i])));
     }
     p
 }
@@ -72,35 +88,67 @@ impl<V: Copy> Exponential<V> {
     }
 }
 
-/// 1 / (1 + e^-x) as `y (1 + delta) 2^n`.
+/// 1 / (1 + e^-x) as `y (1 + delta) power 2^-64`, and 1 less it as `(1 + t) y`.
 pub(super) struct Logistic<V> {
-    pub y: V,
-    pub delta: V,
-    pub n: V,
+    t: V,
+    y: V,
+    delta: V,
+    power: V,
 }
 
 impl<V: Copy> Logistic<V> {
-    /// Of `high + low`. Beyond -110 and 20 it is, to rounding, what it is there.
-    ///
-    /// With e^-x = 2^k e it is 2^-k / (2^-k + e), and nothing overflows or gets lost below the normal range before the
-    /// last factor.
+    /// Below, x times it is 0, and beyond, it is 1, to rounding.
+    pub(super) const LOW: f32 = -110.0;
+    pub(super) const HIGH: f32 = 20.0;
+
+    /// `x` between these; a NaN passes.
     #[inline(always)]
-    pub(super) fn new<S: SimdF32<V = V>>(s: S, high: V, low: V) -> Self {
-        let zero = s.splat(0.0);
-        let high = s.min(s.splat(20.0), s.max(s.splat(-110.0), high));
-        let e = Exponential::new(s, s.sub(zero, high), s.sub(zero, low));
-        let n = s.sub(zero, e.n);
-        let one = s.power(s.max(s.splat(-126.0), n));
-        let (e, e_low) = e.significand(s);
-        let (d, lost) = sum(s, s.max(one, e), s.min(one, e));
-        let (y, delta) = reciprocal(s, d, s.add(lost, e_low));
-        Self { y, delta, n }
+    pub(super) fn inside<S: SimdF32<V = V>>(s: S, x: V) -> V {
+        s.min(s.splat(Self::HIGH), s.max(s.splat(Self::LOW), x))
+    }
+
+    /// Of `high + low`, between [`Self::LOW`] or a little less and [`Self::HIGH`].
+    ///
+    /// With e^-x = 2^-n (1 + t) it is 2^n / (2^n + 1 + t), and nothing overflows or gets lost below the normal range
+    /// before the last factor.
+    #[inline(always)]
+    pub(super) fn new<S: SimdF32<V = V>>(s: S, high: V, low: Option<V>) -> Self {
+        let (one, scale) = (s.splat(1.0), s.splat(TINY));
+        let shifted = s.fma(high, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND));
+        let n = s.sub(shifted, s.splat(ROUND));
+        let r = s.fma(n, s.splat(LN2_LOW), s.fma(n, s.splat(LN2_HIGH), s.neg(high)));
+        let r = if let Some(low) = low { s.sub(r, low) } else { r };
+        let square = s.mul(r, r);
+        let t = s.fma(square, estrin(s, r, square, &exp::TAIL), r);
+        let power = s.power_above::<64>(shifted);
+        let whole = s.fma(power, scale, one);
+        let lost = s.fma(power, scale, s.sub(one, whole));
+        let (d, d_low) = sum(s, whole, t);
+        let (y, delta) = reciprocal(s, d, s.add(d_low, lost));
+        Self { t, y, delta, power }
     }
 
     /// `x` times it.
     #[inline(always)]
     pub(super) fn times<S: SimdF32<V = V>>(&self, s: S, x: V) -> V {
-        s.scale(s.mul(x, s.fma(self.y, self.delta, self.y)), self.n)
+        self.scaled(s, s.mul(x, s.fma(self.y, self.delta, self.y)))
+    }
+
+    /// It.
+    #[inline(always)]
+    pub(super) fn value<S: SimdF32<V = V>>(&self, s: S) -> V {
+        self.scaled(s, s.fma(self.y, self.delta, self.y))
+    }
+
+    /// 1 less it, to some roundings.
+    #[inline(always)]
+    pub(super) fn complement<S: SimdF32<V = V>>(&self, s: S) -> V {
+        s.fma(self.y, self.t, self.y)
+    }
+
+    #[inline(always)]
+    fn scaled<S: SimdF32<V = V>>(&self, s: S, v: V) -> V {
+        s.mul(s.mul(v, self.power), s.splat(TINY))
     }
 }
 
@@ -109,6 +157,6 @@ impl<V: Copy> Logistic<V> {
 pub(super) fn reciprocal<S: SimdF32>(s: S, d: S::V, low: S::V) -> (S::V, S::V) {
     let one = s.splat(1.0);
     let y = s.div(one, d);
-    let minus = s.sub(s.splat(0.0), y);
+    let minus = s.neg(y);
     (y, s.fma(minus, low, s.fma(minus, d, one)))
 }

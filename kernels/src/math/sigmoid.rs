@@ -11,8 +11,7 @@ pub(crate) struct Sigmoid;
 impl Unary for Sigmoid {
     #[inline(always)]
     fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
-        let Logistic { y, delta, n } = Logistic::new(s, x, s.splat(0.0));
-        s.scale(s.fma(y, delta, y), n)
+        Logistic::new(s, Logistic::inside(s, x), None).value(s)
     }
 }
 

@@ -11,10 +11,10 @@ pub(crate) struct Silu;
 impl Unary for Silu {
     #[inline(always)]
     fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
-        // Beyond -110 it is 0 and beyond 20 x, but Inf would meet zeros there.
-        let inside = s.min(s.splat(20.0), s.max(s.splat(-110.0), x));
-        let y = Logistic::new(s, inside, s.splat(0.0)).times(s, inside);
-        s.select(s.lt(s.splat(20.0), x), x, y)
+        // Beyond these it is 0 and x, but Inf would meet zeros there.
+        let inside = Logistic::inside(s, x);
+        let y = Logistic::new(s, inside, None).times(s, inside);
+        s.select(s.lt(inside, x), x, y)
     }
 }
 
@@ -22,8 +22,8 @@ impl Activate for Silu {
     /// With q = 1 / (1 + e^-x): q + x q (1 - q)
     #[inline(always)]
     fn slope<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
-        let x = s.min(s.splat(120.0), s.max(s.splat(-120.0), x));
-        let q = Logistic::new(s, x, s.splat(0.0)).times(s, s.splat(1.0));
+        let x = Logistic::inside(s, x);
+        let q = Logistic::new(s, x, None).value(s);
         s.fma(s.mul(q, s.sub(s.splat(1.0), q)), x, q)
     }
 }

@@ -3,6 +3,8 @@
 
 /// Adding it rounds a float below 2^22 in size to an integer.
 const ROUND: f32 = 12_582_912.0;
+/// 2^-64
+const TINY: f32 = 1.0 / (1u128 << 64) as f32;
 /// ln 2 in two parts.
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -19,6 +21,12 @@ fn min(a: f32, b: f32) -> f32 {
 
 fn polynomial<const N: usize>(x: f32, c: &[f32; N]) -> f32 {
     c[..N - 1].iter().rev().fold(c[N - 1], |p, &c| p.mul_add(x, c))
+}
+
+/// The same by Estrin's scheme; `square` is `x * x`.
+fn estrin<const N: usize>(x: f32, square: f32, c: &[f32; N]) -> f32 {
+    let pair = |c: &[f32]| if c.len() > 1 { x.mul_add(c[1], c[0]) } else { c[0] };
+    c.chunks(2).rev().map(pair).reduce(|p, next| p.mul_add(square, next)).unwrap_or(0.0)
 }
 
 /// The sum in two parts, where |a| >= |b|.
@@ -44,11 +52,20 @@ fn scale(v: f32, n: f32) -> f32 {
     v * power(half) * power(n - half)
 }
 
+/// The same for n from -190 to 60.
+fn scale_below(v: f32, n: f32) -> f32 {
+    v * power(n + 64.0) * TINY
+}
+
 /// The integer nearest to x / ln 2, and x less it times the high part of ln 2.
 fn reduce(x: f32) -> (f32, f32) {
     let n = x.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
     (n, n.mul_add(-LN2_HIGH, x))
 }
+
+/// e^r, and (e^r - 1 - r) / r^2.
+const EXP: [f32; 7] = [1.0, 1.0, TAIL[0], TAIL[1], TAIL[2], TAIL[3], TAIL[4]];
+const TAIL: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_266, 0.008_368_677, 0.001_382_073_2];
 
 /// e^(high + low) as 2^n (1 + r + tail): (n, r, tail).
 fn exponential(high: f32, low: f32) -> (f32, f32, f32) {
@@ -65,15 +82,18 @@ fn reciprocal(d: f32, low: f32) -> (f32, f32) {
     (y, minus.mul_add(low, minus.mul_add(d, 1.0)))
 }
 
-/// 1 / (1 + e^-x) of x = high + low as y (1 + delta) 2^n: (y, delta, n).
+/// 1 / (1 + e^-x) of x = high + low as y (1 + delta) power 2^-64: (y, delta, power).
 fn logistic(high: f32, low: f32) -> (f32, f32, f32) {
-    let (n, r, tail) = exponential(0.0 - min(20.0, max(-110.0, high)), 0.0 - low);
-    let n = 0.0 - n;
-    let one = power(max(-126.0, n));
-    let (e, e_low) = sum(1.0, r + tail);
-    let (d, lost) = sum(max(one, e), min(one, e));
-    let (y, delta) = reciprocal(d, lost + e_low);
-    (y, delta, n)
+    let n = high.mul_add(std::f32::consts::LOG2_E, ROUND) - ROUND;
+    let r = n.mul_add(LN2_LOW, n.mul_add(LN2_HIGH, -high)) - low;
+    let square = r * r;
+    let t = square.mul_add(estrin(r, square, &TAIL), r);
+    let power = power(n + 64.0);
+    let whole = power.mul_add(TINY, 1.0);
+    let lost = power.mul_add(TINY, 1.0 - whole);
+    let (d, d_low) = sum(whole, t);
+    let (y, delta) = reciprocal(d, d_low + lost);
+    (y, delta, power)
 }
 
 pub fn identity(x: f32) -> f32 {
@@ -119,8 +139,8 @@ pub fn tanh(x: f32) -> f32 {
 }
 
 pub fn sigmoid(x: f32) -> f32 {
-    let (y, delta, n) = logistic(x, 0.0);
-    scale(y.mul_add(delta, y), n)
+    let (y, delta, power) = logistic(min(20.0, max(-110.0, x)), 0.0);
+    y.mul_add(delta, y) * power * TINY
 }
 
 pub fn silu(x: f32) -> f32 {
@@ -128,8 +148,8 @@ pub fn silu(x: f32) -> f32 {
         return x;
     }
     let inside = min(20.0, max(-110.0, x));
-    let (y, delta, n) = logistic(inside, 0.0);
-    scale(inside * y.mul_add(delta, y), n)
+    let (y, delta, power) = logistic(inside, 0.0);
+    inside * y.mul_add(delta, y) * power * TINY
 }
 
 pub fn softplus(x: f32) -> f32 {
@@ -162,47 +182,25 @@ pub fn softplus(x: f32) -> f32 {
 }
 
 pub fn gelu(x: f32) -> f32 {
-    const C: f32 = 5.0;
-    const P0: f32 = 0.769_192_7;
-    const P0_LOW: f32 = 3.576_278_7e-7;
-    const P: [f32; 9] = [
-        -0.665_382_5,
-        0.495_306_02,
-        -0.313_533_54,
-        0.165_010_21,
-        -0.069_117_1,
-        0.020_864_725,
-        -0.002_964_002_3,
-        -0.000_957_948_04,
-        0.000_413_238_5,
-    ];
-    if 14.5 < x {
-        return x;
-    }
+    const S: [f32; 5] = [0.398_942_26, -0.066_489_85, 0.009_969_527, -0.001_174_730_1, 0.000_097_901_17];
+    const L: [f32; 4] = [-4.529_582_5, -9.404_122, -3.798_903_2, -1.000_297_3];
+    const L_OVER: [f32; 6] = [1.392_812_8, 11.007_359, 15.440_387, 11.731_277, 3.810_196_2, 1.0];
+    const LN_DENSITY: f32 = -301.0 / 256.0;
+    const LN_DENSITY_REST: f32 = 0.256_842_72;
+    const E: [f32; 6] = [0.500_000_2, 0.166_666_52, 0.041_663_42, 0.008_334_426, 0.001_405_391_5, 0.000_197_387_82];
     let a = min(14.5, x.abs());
-    let (w, w_low) = sum(C, a);
-    let u = a / w;
-    let rest = (0.0 - u).mul_add(w_low, (0.0 - u).mul_add(w, a));
-    let u_low = rest * u.mul_add(-1.0 / C, 1.0 / C);
-    let (z, lost) = sum(-1.0, u + u);
-    let z_low = u_low.mul_add(2.0, lost);
-    let steep = polynomial(z, &P);
-    let p = z.mul_add(steep, P0);
-    let p_low = z.mul_add(steep, P0 - p);
-    let p_low = z_low.mul_add(steep, p_low) + P0_LOW;
-    let (t, t_low) = product(u, p);
-    let t_low = u.mul_add(p_low, u_low.mul_add(p, t_low));
-    let (square, square_low) = product(a, a * -0.5);
-    let (n, r, tail) = exponential(square, square_low);
-    let e = r + tail;
-    let low = t.mul_add(e, t_low.mul_add(e, t_low));
-    if 0.0 < x {
-        let power = power(max(-126.0, n));
-        let (high, lost) = sum(x, (0.0 - power) * t);
-        high + (0.0 - power).mul_add(low, lost)
-    } else {
-        scale(t + low, n).copysign(x)
+    let square = a * a;
+    if a < 0.85 {
+        return x * x.mul_add(polynomial(square, &S), 0.5);
     }
+    let l = estrin(a, square, &L) / estrin(a, square, &L_OVER);
+    let (half, half_low) = product(a, a * -0.5);
+    let high = half + LN_DENSITY;
+    let low = half_low + (half - (high - LN_DENSITY));
+    let (n, r) = reduce(high);
+    let r = r + ((low + n.mul_add(-LN2_LOW, LN_DENSITY_REST)) + l);
+    let p = estrin(r, r * r, &E).mul_add(r, 1.0).mul_add(r, 1.0);
+    max(-0.0, x) - scale_below(p, n)
 }
 
 pub fn gelu_tanh(x: f32) -> f32 {
@@ -210,17 +208,17 @@ pub fn gelu_tanh(x: f32) -> f32 {
     const A_LOW: f32 = -7.605_964_4e-7;
     const B: f32 = 0.071_354_814;
     const B_LOW: f32 = 2.398_832_5e-9;
-    if 11.0 < x {
+    if 5.2 < x {
         return x;
     }
-    let x = min(11.0, max(-11.0, x));
+    let x = min(5.2, max(-11.0, x));
     let (square, square_low) = product(x, x);
     let t = square.mul_add(B, A);
     let t_low = square.mul_add(B, A - t);
     let t_low = t_low + square.mul_add(B_LOW, square_low.mul_add(B, A_LOW));
     let (g, g_low) = product(x, t);
-    let (y, delta, n) = logistic(g, x.mul_add(t_low, g_low));
-    scale(x * y.mul_add(delta, y), n)
+    let (y, delta, power) = logistic(g, x.mul_add(t_low, g_low));
+    x * y.mul_add(delta, y) * power * TINY
 }
 
 pub fn mish(x: f32) -> f32 {
@@ -258,7 +256,6 @@ pub fn hard_swish(x: f32) -> f32 {
 
 /// e^(x - top), the difference not rounded, for x <= top.
 fn exp_below(x: f32, top: f32) -> f32 {
-    const P: [f32; 7] = [1.0, 1.0, 0.499_999_94, 0.166_665_21, 0.041_668_266, 0.008_368_677, 0.001_382_073_2];
     let d = x - top;
     if d < -104.0 {
         return 0.0;
@@ -267,7 +264,7 @@ fn exp_below(x: f32, top: f32) -> f32 {
     let lost = (x - (d - minus_top)) - (top + minus_top);
     let (n, r) = reduce(d);
     let r = r + n.mul_add(-LN2_LOW, lost);
-    scale(polynomial(r, &P), n)
+    scale_below(polynomial(r, &EXP), n)
 }
 
 /// e^(x - max) / Σ e^(x - max), the sum in 16 lanes that are then halved.
@@ -283,7 +280,9 @@ pub fn softmax(x: &mut [f32]) {
             lanes[i] += lanes[i + half];
         }
     }
+    let (y, delta) = reciprocal(lanes[0], 0.0);
+    let low = y * delta;
     for x in x {
-        *x /= lanes[0];
+        *x = x.mul_add(y, *x * low);
     }
 }
