@@ -3,6 +3,8 @@
 use crate::Element;
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
+use crate::gemm::Precision;
+use crate::gemm::amx::{LEAST_K, Unit};
 use crate::gemm::finish::{Activations, FinishFn, finish};
 use crate::gemm::gemv::{GemvFn, gemv};
 use crate::gemm::pack::{PackFn, pack};
@@ -43,6 +45,8 @@ pub struct Kernel<T: 'static> {
     pub(crate) finish: FinishFn<T>,
     /// A row times a matrix of contiguous columns.
     pub(crate) gemv: GemvFn<T>,
+    /// For precisions beside f32.
+    pub(crate) unit: Option<Unit<T>>,
     /// Block sizes and thresholds, found out when they are first needed.
     tuned: OnceLock<Tuned>,
 }
@@ -60,8 +64,20 @@ impl<T: Float> Kernel<T> {
             round: S::round,
             finish: finish::<S, T>,
             gemv: gemv::<S, T>,
+            unit: None,
             tuned: OnceLock::new(),
         }
+    }
+
+    /// The same with a tile unit.
+    pub(crate) const fn with_unit(mut self, unit: Option<Unit<T>>) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// The unit that computes products of this precision and depth, if there is one.
+    pub(crate) fn unit(&self, precision: Precision, k: usize) -> Option<&Unit<T>> {
+        self.unit.as_ref().filter(|_| precision != Precision::F32 && k >= LEAST_K)
     }
 
     /// Columns of the widest tile for a problem of `m` rows.
@@ -90,6 +106,8 @@ static TABLE: &[&Backend] = &[
     #[cfg(target_arch = "x86_64")]
     &isa::avx512::ROW,
     #[cfg(target_arch = "x86_64")]
+    &isa::amx::ROW,
+    #[cfg(target_arch = "x86_64")]
     &isa::avx2::ROW,
     #[cfg(target_arch = "aarch64")]
     &isa::neon::ROW,
@@ -112,7 +130,18 @@ impl Backend {
         }
     }
 
-    /// The backend of this name: `avx512`, `avx2`, `neon`, `portable` or `plain`.
+    /// The backend that calls of this precision use unless told otherwise: one with a tile unit where it helps and there is
+    /// one and none is pinned, else [`Self::active`].
+    pub(crate) fn active_for(precision: Precision) -> Result<&'static Self> {
+        static WITH_UNIT: OnceLock<Option<&'static Backend>> = OnceLock::new();
+        if precision == Precision::F32 || std::env::var_os(PIN).is_some() {
+            return Self::active();
+        }
+        let with_unit = WITH_UNIT.get_or_init(|| TABLE.iter().copied().find(|b| b.has_tile_unit() && (b.supported)()));
+        with_unit.map_or_else(Self::active, Ok)
+    }
+
+    /// The backend of this name: `avx512`, `amx`, `avx2`, `neon`, `portable` or `plain`.
     ///
     /// # Errors
     /// When there is none, or the CPU does not support it.
@@ -161,6 +190,12 @@ impl Backend {
     #[must_use]
     pub fn model<T: Element>(&self) -> Tuning {
         Tuning::model(T::kernel(self), Cpu::get())
+    }
+
+    /// Whether products in a [`Precision`] beside f32 are computed by a unit for tiles of bf16 numbers.
+    #[must_use]
+    pub fn has_tile_unit(&self) -> bool {
+        self.f32.unit.is_some()
     }
 
     /// Its name, as `KERNELS_ISA` takes it.

@@ -1,8 +1,11 @@
 //! What the kernels are measured against: naive loops, an f64 product, and the definition of the result to the bit.
 
+use crate::Precision;
 use crate::math::{Activation, Function};
 use crate::view::MatRef;
 use crate::{CHUNK, Element};
+
+pub use crate::gemm::amx::model::{tdpbf16ps, tile_sum};
 
 /// C = A B for dense row-major B (k x n) and C (m x n), as a textbook has it: a dot product an element. A (m x k) has a
 /// row and a column stride: `(k, 1)` when it is row-major too, `(1, m)` when it lies transposed.
@@ -67,11 +70,28 @@ pub fn gemm_f64<T: Element + Into<f64>>(a: MatRef<'_, T>, b: MatRef<'_, T>) -> (
 /// 3. without products (k = 0 or alpha = 0, then A and B are not read) it is 0 where `beta` is 0, else `beta * c`;
 /// 4. then the bias of its column or row is added, if there is one, and the activation is applied.
 pub fn definition<T: Element>(x: &Entry<'_, T>) -> T {
-    let Entry { a, b, c, alpha, beta, bias, activation } = *x;
-    let mut sums = a.chunks(CHUNK).zip(b.chunks(CHUNK)).map(|(a, b)| {
+    with_sums(x, |a, b| {
         let terms = a.iter().zip(b);
         terms.fold(T::ZERO, |sum, (&a, &b)| a.fma(b, sum))
-    });
+    })
+}
+
+/// What [`Gemm`](crate::Gemm) computes for one element of C in this precision, to the bit, on backends with a tile unit: as
+/// [`definition`], with [`tile_sum`] for the sum of a chunk. Where k is below 16, it is what others compute: [`definition`]
+/// of operands rounded by [`Precision::round`].
+#[must_use]
+pub fn definition_on_tiles(precision: Precision, x: &Entry<'_, f32>) -> f32 {
+    if x.a.len() >= crate::gemm::amx::LEAST_K {
+        return with_sums(x, |a, b| tile_sum(precision, a, b));
+    }
+    let round = |x: &[f32]| x.iter().map(|&x| precision.round(x)).collect::<Vec<_>>();
+    definition(&Entry { a: &round(x.a), b: &round(x.b), ..*x })
+}
+
+/// An element of C from the sums of its chunks.
+fn with_sums<T: Element>(x: &Entry<'_, T>, sum: impl Fn(&[T], &[T]) -> T) -> T {
+    let Entry { a, b, c, alpha, beta, bias, activation } = *x;
+    let mut sums = a.chunks(CHUNK).zip(b.chunks(CHUNK)).map(|(a, b)| sum(a, b));
     let old = if beta == T::ZERO { None } else { Some(beta * c) };
     let first = if alpha == T::ZERO { None } else { sums.next() };
     let mut c = match (first, old) {

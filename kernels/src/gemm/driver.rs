@@ -1,6 +1,7 @@
 //! Loops 4 and 3: cuts a product into jobs, the jobs into blocks, and packs what should be packed. Names no
 //! instruction set: everything that depends on one is in the [`Kernel`].
 
+use super::amx::{BLOCK, Tiled};
 use super::block::{self, share, split};
 use super::finish::{Epilogue, Finish};
 use super::pack::Pack;
@@ -119,6 +120,8 @@ pub(crate) enum Method {
     Blocks { pack_a: bool, pack_b: bool, blocking: Blocking },
     /// All loops, on operands that are rounded while they are packed.
     Rounded { precision: Precision, blocking: Blocking },
+    /// On the tile unit, as it does it.
+    Tiles(Tiled),
 }
 
 /// What the caller has set of the route.
@@ -223,7 +226,10 @@ pub(crate) unsafe fn run<T: Float>(
         return unsafe { serial(kernel, x, route.method, space) };
     }
     // The last lanes of a row belong together: columns are cut at whole vectors, panels between each other.
-    let (rows, cols) = (if x.a.packed { kernel.mr } else { 1 }, if x.b.packed { kernel.nr } else { kernel.lanes });
+    let (rows, cols) = match route.method {
+        Method::Tiles(_) => (BLOCK, BLOCK),
+        _ => (if x.a.packed { kernel.mr } else { 1 }, if x.b.packed { kernel.nr } else { kernel.lanes }),
+    };
     let part = |job: usize| {
         let (rows, cols) = (nth(x.m, rows, jm, job % jm), nth(x.n, cols, jn, job / jm));
         if rows.1 > 0 && cols.1 > 0 {
@@ -260,6 +266,12 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, s
         Method::Blocks { pack_a, pack_b, blocking } => unsafe { blocks(kernel, x, (pack_a, pack_b), blocking, space) },
         // SAFETY: as above.
         Method::Rounded { precision, blocking } => unsafe { precision::rounded(kernel, x, precision, blocking, space) },
+        Method::Tiles(how) => {
+            if let Some(unit) = &kernel.unit {
+                // SAFETY: as above.
+                unsafe { (unit.run)(kernel, x, how, space) }
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! How a product is computed, in words.
 
+use super::amx::Tiled;
 use super::driver::{Method, Route, Settings};
 use super::tile::Float;
 use super::tuning::Blocking;
 use super::{Plan, Precision};
+use crate::CHUNK;
 use crate::backend::{Backend, Kernel, PIN};
 use crate::view::Layout;
 use std::fmt;
@@ -43,9 +45,11 @@ impl fmt::Display for Explanation {
         writeln!(f, "  backend  {} ({why})", backend.name())?;
         match precision {
             Precision::F32 => {}
-            Precision::F32Amx => {
-                writeln!(f, "  precise  {precision}: computed as f32, as the backend has no tile unit")?
+            _ if matches!(route.method, Method::Tiles(_)) => {
+                let products = precision.products().len();
+                writeln!(f, "  precise  {precision}: bf16 products on the tile unit, {products} for each of f32")?;
             }
+            Precision::F32Amx => writeln!(f, "  precise  {precision}: computed as f32, by the FMA units")?,
             _ => writeln!(f, "  precise  {precision}: operands are rounded, then multiplied in f32")?,
         }
         writeln!(f, "  tile     {}x{}", self.tile.0, self.tile.1)?;
@@ -71,6 +75,14 @@ impl fmt::Display for Explanation {
             Method::Direct => writeln!(f, "  route    direct: both operands are read where they lie")?,
             Method::Blocks { pack_a, pack_b, blocking } => blocked(f, pack_a, pack_b, blocking)?,
             Method::Rounded { blocking, .. } => blocked(f, !a.packed, !b.packed, blocking)?,
+            Method::Tiles(Tiled { nc, .. }) => {
+                blocked(f, !a.packed, !b.packed, Blocking { kc: CHUNK, nc })?;
+                let count = Precision::sums_by_fma();
+                writeln!(
+                    f,
+                    "  range    what is too small or large for the unit is computed as f32: {count} times so far"
+                )?;
+            }
         }
         write!(f, "  jobs     {} along m by {} along n, on {} threads", route.jobs.0, route.jobs.1, self.threads)
     }

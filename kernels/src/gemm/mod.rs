@@ -3,6 +3,8 @@
 //! The way of a call: [`Gemm::run`] checks the shapes and takes a row of the table, `driver` chooses a route and walks
 //! loops 5 to 3, `block` loops 2 and 1, and `tile` is the micro-kernel.
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no row has a unit there"))]
+pub(crate) mod amx;
 mod batch;
 pub(crate) mod block;
 pub(crate) mod driver;
@@ -10,7 +12,7 @@ mod explain;
 pub(crate) mod finish;
 pub(crate) mod gemv;
 pub(crate) mod pack;
-mod packed;
+pub(crate) mod packed;
 pub(crate) mod precision;
 pub(crate) mod tile;
 pub(crate) mod tuning;
@@ -200,7 +202,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         let backend = match (self.backend, self.plan) {
             (Some(backend), _) => backend,
             (None, Some(plan)) => plan.backend,
-            (None, None) => Backend::active()?,
+            (None, None) => Backend::active_for(self.precision)?,
         };
         match self.plan {
             Some(plan) => plan.check(backend, self.precision, [&a.layout, &b.layout, layout])?,
@@ -399,7 +401,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     fn chosen(&self) -> Result<&'static Backend> {
         match self.backend {
             Some(backend) => Ok(backend),
-            None => Backend::active(),
+            None => Backend::active_for(self.precision),
         }
     }
 }

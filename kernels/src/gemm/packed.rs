@@ -1,5 +1,6 @@
 //! Operands of products: views, and matrices that were packed once to be used many times.
 
+use super::amx::{LINES, Panel};
 use super::driver::Matrix;
 use super::pack::Pack;
 use super::precision::{Lines, Precision};
@@ -80,20 +81,26 @@ impl<T: Element> Packed<T> {
             Side::A => (kernel.mr, rows, cols, x.row_stride(), x.col_stride()),
             Side::B => (kernel.nr, cols, rows, x.col_stride(), x.row_stride()),
         };
-        let panels = lines
-            .checked_next_multiple_of(width)
-            .and_then(|lines| Buffer::new::<T>(lines.checked_mul(k)?))
+        // What a tile unit has is no matrix, but its panels are evenly apart, too.
+        let unit = kernel.unit(precision, k);
+        let (width, size) = match unit {
+            Some(unit) => (LINES, (unit.panel)(precision, k)),
+            None => (width, width.checked_mul(k)),
+        };
+        let panels = size
+            .and_then(|size| Buffer::new::<T>(lines.div_ceil(width).checked_mul(size)?))
             .ok_or(Error::OutOfBounds { len: isize::MAX.cast_unsigned(), shape: x.shape(), strides: (width, k) })?;
+        let size = size.unwrap_or_default();
         for first in (0..lines).step_by(width) {
-            let panel = Pack {
-                from: x.as_ptr().wrapping_offset(first as isize * line),
-                line,
-                depth,
-                lines: width.min(lines - first),
-                k,
-                to: panels.as_ptr::<T>().wrapping_add(first * k),
-                width,
-            };
+            let (from, there) = (x.as_ptr().wrapping_offset(first as isize * line), width.min(lines - first));
+            let to = panels.as_ptr::<T>().wrapping_add(first / width * size);
+            if let Some(unit) = unit {
+                let panel = Panel { from, line, depth, lines: there, k, to };
+                // SAFETY: as below.
+                unsafe { (unit.pack)(kernel, side, precision, &panel) };
+                continue;
+            }
+            let panel = Pack { from, line, depth, lines: there, k, to, width };
             // SAFETY: a backend that can be had is supported; the view vouches for its elements; there is room for all
             // panels.
             unsafe {
@@ -101,10 +108,9 @@ impl<T: Element> Packed<T> {
                 (kernel.round)(precision, &Lines { at: panel.to, k, lines: panel.lines, width });
             }
         }
-        let (row_stride, col_stride) = match side {
-            Side::A => (k as isize, width as isize),
-            Side::B => (width as isize, k as isize),
-        };
+        // From a line to the next, and along k; the latter is of no use to a tile unit.
+        let (line, depth) = ((size / width) as isize, width as isize);
+        let (row_stride, col_stride) = if side == Side::A { (line, depth) } else { (depth, line) };
         let layout = Layout { rows, cols, row_stride, col_stride, packed: true };
         Ok(Self { backend, precision, side, layout, panels, life: PhantomData })
     }

@@ -2,16 +2,17 @@
 //!
 //! On rows without a tile unit, operands are rounded while they are packed, and multiplied in f32 as ever.
 
+use super::amx;
 use super::block;
 use super::driver::{self, Matrix, Method, Problem, Route, Settings};
 use super::pack::Pack;
 use super::tile::Float;
 use super::tuning::Blocking;
 use super::workspace::{self, Workspace};
-use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::simd::{LINE, Simd, SimdF32};
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 /// How exactly a product of f32 matrices is computed. Operands and result are f32 in all of them, and sums are.
 ///
@@ -43,6 +44,13 @@ impl Precision {
             Self::Bf16x3 => "bf16x3",
             Self::Bf16 => "bf16",
         }
+    }
+
+    /// How often a tile unit left the sum of one chunk of k, for up to 16 by 16 elements of C, to the FMA units, as some of
+    /// the elements multiplied were too small or too large for it: since the process began, by all products.
+    #[must_use]
+    pub fn sums_by_fma() -> u64 {
+        amx::BY_FMA.load(Ordering::Relaxed)
     }
 
     /// The bits that [`Self::round`] takes from a significand of 24.
@@ -146,29 +154,42 @@ unsafe fn each<S: SimdF32, const DROPPED: i32>(x: &Lines<f32>) {
 
 /// [`Precision::round`] of each lane.
 #[inline(always)]
-pub(super) fn nearest<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S::V {
+fn nearest<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S::V {
+    let size = s.abs(x);
+    let rounded = s.select(s.lt(size, s.splat(limit(DROPPED))), nearest_normal::<S, DROPPED>(s, x), x);
+    s.select(s.lt(size, s.splat(f32::MIN_POSITIVE)), x, rounded)
+}
+
+/// The same, of a normal number that does not become an infinity; anything for others.
+#[inline(always)]
+pub(super) fn nearest_normal<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S::V {
     let bits = s.to_bits(x);
     let odd = s.and_i32(s.sar::<DROPPED>(bits), s.splat_i32(1));
     let half = s.splat_i32(1 - (1 << (DROPPED - 1)));
     let up = s.sub_i32(bits, s.sub_i32(half, odd));
-    let rounded = s.with_bits(s.and_i32(up, s.splat_i32(-1 << DROPPED)));
-    let size = s.abs(x);
-    let rounded = s.select(s.lt(size, s.splat(limit(DROPPED))), rounded, x);
-    s.select(s.lt(size, s.splat(f32::MIN_POSITIVE)), x, rounded)
+    s.with_bits(s.and_i32(up, s.splat_i32(-1 << DROPPED)))
 }
 
 /// The route of a product that is not computed in f32 throughout.
 #[cold]
 pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
     let (precision, set) = (set.precision, Settings { precision: Precision::F32, ..set });
-    if precision == Precision::F32Amx {
+    let unit = kernel.unit(precision, x.k).is_some();
+    if !unit && precision == Precision::F32Amx {
         return driver::route(kernel, x, set);
     }
     // Both operands are packed; jobs are cut as they would be then.
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
-    let blocking = set.blocking.unwrap_or_else(|| tuning.blocks(kernel, x.m, x.k));
+    let blocking = set.blocking.unwrap_or_else(|| match unit {
+        true => amx::blocking(tuning, precision),
+        false => tuning.blocks(kernel, x.m, x.k),
+    });
     let route = driver::route(kernel, x, Settings { blocking: Some(blocking), ..set });
     match route.method {
+        Method::Blocks { blocking: Blocking { nc, .. }, .. } if unit => {
+            let nc = nc.checked_next_multiple_of(amx::BLOCK).unwrap_or(nc);
+            Route { method: Method::Tiles(amx::Tiled { precision, mirrored: route.transposed, nc }), ..route }
+        }
         Method::Blocks { blocking, .. } => Route { method: Method::Rounded { precision, blocking }, ..route },
         _ => route,
     }
@@ -226,8 +247,6 @@ pub(super) unsafe fn rounded<T: Float>(
         }
     });
 }
-
-const _: () = assert!(CHUNK.is_multiple_of(32), "steps of a tile unit fill a chunk");
 
 #[cfg(test)]
 mod tests {

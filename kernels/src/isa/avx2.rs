@@ -1,7 +1,8 @@
 //! AVX2 with FMA: 8 floats or 4 doubles, masked loads for the edges, 16 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::tile;
+use crate::gemm::amx::Unit;
+use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
 use std::arch::x86_64::*;
@@ -420,26 +421,40 @@ impl SimdF32 for Avx2 {
     }
 }
 
-pub(crate) static ROW: Backend = Backend {
-    name: Avx2::NAME,
-    about: "AVX2 and FMA",
-    supported: Avx2::detect,
-    bits_match: true,
-    f32: Kernel::new::<Avx2>(&[
-        tile::tiles8::<Avx2, f32, 1>(),
-        tile::tiles4::<Avx2, f32, 2>(),
-        tile::tiles2::<Avx2, f32, 3>(),
-        tile::tiles2::<Avx2, f32, 4>(),
-        tile::tiles2::<Avx2, f32, 5>(),
-        tile::tiles2::<Avx2, f32, 6>(),
-    ]),
-    f64: Kernel::new::<Avx2>(&[
-        tile::tiles8::<Avx2, f64, 1>(),
-        tile::tiles4::<Avx2, f64, 2>(),
-        tile::tiles2::<Avx2, f64, 3>(),
-        tile::tiles2::<Avx2, f64, 4>(),
-        tile::tiles2::<Avx2, f64, 5>(),
-        tile::tiles2::<Avx2, f64, 6>(),
-    ]),
-    math: math::<Avx2, 12>(),
-};
+const F32: &[Tiles<f32>] = &[
+    tile::tiles8::<Avx2, f32, 1>(),
+    tile::tiles4::<Avx2, f32, 2>(),
+    tile::tiles2::<Avx2, f32, 3>(),
+    tile::tiles2::<Avx2, f32, 4>(),
+    tile::tiles2::<Avx2, f32, 5>(),
+    tile::tiles2::<Avx2, f32, 6>(),
+];
+
+const F64: &[Tiles<f64>] = &[
+    tile::tiles8::<Avx2, f64, 1>(),
+    tile::tiles4::<Avx2, f64, 2>(),
+    tile::tiles2::<Avx2, f64, 3>(),
+    tile::tiles2::<Avx2, f64, 4>(),
+    tile::tiles2::<Avx2, f64, 5>(),
+    tile::tiles2::<Avx2, f64, 6>(),
+];
+
+pub(crate) static ROW: Backend = row(Avx2::NAME, "AVX2 and FMA", Avx2::detect, None);
+
+/// A row of these vectors, alone or beside a tile unit.
+pub(crate) const fn row(
+    name: &'static str,
+    about: &'static str,
+    supported: fn() -> bool,
+    unit: Option<Unit<f32>>,
+) -> Backend {
+    Backend {
+        name,
+        about,
+        supported,
+        bits_match: true,
+        f32: Kernel::new::<Avx2>(F32).with_unit(unit),
+        f64: Kernel::new::<Avx2>(F64),
+        math: math::<Avx2, 12>(),
+    }
+}

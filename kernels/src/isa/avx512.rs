@@ -1,7 +1,8 @@
 //! AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks for the edges, 32 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::tile;
+use crate::gemm::amx::Unit;
+use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
 use std::arch::x86_64::*;
@@ -331,38 +332,52 @@ impl SimdF32 for Avx512 {
     }
 }
 
-pub(crate) static ROW: Backend = Backend {
-    name: Avx512::NAME,
-    about: "AVX-512 F, BW, DQ, VL",
-    supported: Avx512::detect,
-    bits_match: true,
-    f32: Kernel::new::<Avx512>(&[
-        tile::tiles8::<Avx512, f32, 1>(),
-        tile::tiles8::<Avx512, f32, 2>(),
-        tile::tiles4::<Avx512, f32, 3>(),
-        tile::tiles4::<Avx512, f32, 4>(),
-        tile::tiles2::<Avx512, f32, 5>(),
-        tile::tiles2::<Avx512, f32, 6>(),
-        tile::tiles2::<Avx512, f32, 7>(),
-        tile::tiles2::<Avx512, f32, 8>(),
-        tile::tiles2::<Avx512, f32, 9>(),
-        tile::tiles2::<Avx512, f32, 10>(),
-        tile::tiles2::<Avx512, f32, 11>(),
-        tile::tiles2::<Avx512, f32, 12>(),
-    ]),
-    f64: Kernel::new::<Avx512>(&[
-        tile::tiles8::<Avx512, f64, 1>(),
-        tile::tiles8::<Avx512, f64, 2>(),
-        tile::tiles4::<Avx512, f64, 3>(),
-        tile::tiles4::<Avx512, f64, 4>(),
-        tile::tiles2::<Avx512, f64, 5>(),
-        tile::tiles2::<Avx512, f64, 6>(),
-        tile::tiles2::<Avx512, f64, 7>(),
-        tile::tiles2::<Avx512, f64, 8>(),
-        tile::tiles2::<Avx512, f64, 9>(),
-        tile::tiles2::<Avx512, f64, 10>(),
-        tile::tiles2::<Avx512, f64, 11>(),
-        tile::tiles2::<Avx512, f64, 12>(),
-    ]),
-    math: math::<Avx512, 12>(),
-};
+const F32: &[Tiles<f32>] = &[
+    tile::tiles8::<Avx512, f32, 1>(),
+    tile::tiles8::<Avx512, f32, 2>(),
+    tile::tiles4::<Avx512, f32, 3>(),
+    tile::tiles4::<Avx512, f32, 4>(),
+    tile::tiles2::<Avx512, f32, 5>(),
+    tile::tiles2::<Avx512, f32, 6>(),
+    tile::tiles2::<Avx512, f32, 7>(),
+    tile::tiles2::<Avx512, f32, 8>(),
+    tile::tiles2::<Avx512, f32, 9>(),
+    tile::tiles2::<Avx512, f32, 10>(),
+    tile::tiles2::<Avx512, f32, 11>(),
+    tile::tiles2::<Avx512, f32, 12>(),
+];
+
+const F64: &[Tiles<f64>] = &[
+    tile::tiles8::<Avx512, f64, 1>(),
+    tile::tiles8::<Avx512, f64, 2>(),
+    tile::tiles4::<Avx512, f64, 3>(),
+    tile::tiles4::<Avx512, f64, 4>(),
+    tile::tiles2::<Avx512, f64, 5>(),
+    tile::tiles2::<Avx512, f64, 6>(),
+    tile::tiles2::<Avx512, f64, 7>(),
+    tile::tiles2::<Avx512, f64, 8>(),
+    tile::tiles2::<Avx512, f64, 9>(),
+    tile::tiles2::<Avx512, f64, 10>(),
+    tile::tiles2::<Avx512, f64, 11>(),
+    tile::tiles2::<Avx512, f64, 12>(),
+];
+
+pub(crate) static ROW: Backend = row(Avx512::NAME, "AVX-512 F, BW, DQ, VL", Avx512::detect, None);
+
+/// A row of these vectors, alone or beside a tile unit.
+pub(crate) const fn row(
+    name: &'static str,
+    about: &'static str,
+    supported: fn() -> bool,
+    unit: Option<Unit<f32>>,
+) -> Backend {
+    Backend {
+        name,
+        about,
+        supported,
+        bits_match: true,
+        f32: Kernel::new::<Avx512>(F32).with_unit(unit),
+        f64: Kernel::new::<Avx512>(F64),
+        math: math::<Avx512, 12>(),
+    }
+}

@@ -1,0 +1,410 @@
+//! Products on a tile unit (Intel's AMX), which multiplies bf16 numbers and sums in f32: an f32 number is the sum of three
+//! bf16 numbers, and six of the nine products of parts carry all that an f32 result shows.
+//!
+//! Blocks of 32 by 32 elements of C; the sum of a chunk of k is made in tile registers, and enters C as any other chunk's
+//! does. What the unit can't do (see [`model::Range`]) is computed by the FMA kernels, element by element, so that the
+//! bits of an element depend on its row of A and its column of B alone.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `model` | what the unit computes, as plain code |
+//! | `split` | the packer |
+//! | `tile` | the instructions |
+//! | `mod` | the loops |
+
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux", not(miri)))]
+mod emulator;
+pub(crate) mod model;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod split;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux", not(miri)))]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tile;
+
+use super::Precision;
+use super::driver::Problem;
+use super::packed::Side;
+use super::tuning::{Blocking, Tuning};
+use super::workspace::Workspace;
+use crate::CHUNK;
+use crate::backend::Kernel;
+use std::sync::atomic::AtomicU64;
+
+/// Elements of C along either side of what is computed at once.
+pub(crate) const BLOCK: usize = 32;
+
+/// The least k that the unit is used for: half of a step. Below it, more than half of its work would be on zeros, and the FMA
+/// kernels need no longer. It is a part of the definition of a result, as [`CHUNK`] is.
+pub(crate) const LEAST_K: usize = model::STEP / 2;
+
+const _: () = assert!(CHUNK.is_multiple_of(model::STEP) && BLOCK.is_multiple_of(16));
+
+/// A way to compute on the unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tiled {
+    pub precision: Precision,
+    /// A and B have changed places.
+    pub mirrored: bool,
+    /// Columns of a block of B.
+    pub nc: usize,
+}
+
+/// What a row of the table has for a tile unit.
+#[derive(Clone, Copy)]
+pub(crate) struct Unit<T: 'static> {
+    /// Computes a problem on this thread; packed operands are panels of this unit.
+    pub run: RunFn<T>,
+    /// Packs 16 lines.
+    pub pack: PanelFn<T>,
+    /// The room of a panel of this depth, in elements.
+    pub panel: fn(Precision, usize) -> Option<usize>,
+}
+
+/// # Safety
+/// As `driver::run`, on a row whose unit is usable, for a problem that has products.
+pub(crate) type RunFn<T> = unsafe fn(&Kernel<T>, &Problem<T>, Tiled, Option<&Workspace>);
+
+/// # Safety
+/// The row is supported by this CPU; the lines are readable; there is room for a panel at a cache line.
+pub(crate) type PanelFn<T> = unsafe fn(&Kernel<T>, Side, Precision, &Panel<T>);
+
+/// Lines that become a panel.
+pub(crate) struct Panel<T> {
+    pub from: *const T,
+    /// From a line to the next.
+    pub line: isize,
+    /// From an element of a line to the next, along k.
+    pub depth: isize,
+    /// Lines there are, at most [`LINES`].
+    pub lines: usize,
+    /// Elements of a line.
+    pub k: usize,
+    pub to: *mut T,
+}
+
+/// Lines of a panel.
+pub(crate) const LINES: usize = BLOCK / 2;
+
+/// Sums of chunks, of up to 16 by 16 elements of C, that the FMA kernels computed since the process began.
+pub(super) static BY_FMA: AtomicU64 = AtomicU64::new(0);
+
+/// Blocks that fill as much of the second cache as those of the FMA kernels do.
+pub(super) fn blocking(tuning: &Tuning, precision: Precision) -> Blocking {
+    let nc = tuning.block.saturating_mul(size_of::<f32>()) / (CHUNK * precision.parts() * size_of::<u16>());
+    Blocking { kc: CHUNK, nc: nc.max(BLOCK) / BLOCK * BLOCK }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use blocks::unit;
+
+#[cfg(target_arch = "x86_64")]
+mod blocks {
+    use super::split::{self, Form, Pairs, ROOM, Source, ranges, tiles};
+    use super::*;
+    use crate::gemm::block;
+    use crate::gemm::driver::Matrix;
+    use crate::gemm::finish::Finish;
+    use crate::gemm::pack::Pack;
+    use crate::gemm::workspace;
+    use std::sync::atomic::Ordering;
+
+    /// The tile unit, packed for by the vectors of `S`.
+    pub(crate) const fn unit<S: Pairs>() -> Unit<f32> {
+        Unit { run: run::<S>, pack: pack::<S>, panel: |precision, k| Form { precision, keep: true }.panel(k) }
+    }
+
+    /// # Safety
+    /// See [`PanelFn`].
+    unsafe fn pack<S: Pairs>(kernel: &Kernel<f32>, side: Side, precision: Precision, x: &Panel<f32>) {
+        let form = Form { precision, keep: true };
+        for p in (0..x.k).step_by(CHUNK) {
+            let from = x.from.wrapping_offset(p as isize * x.depth);
+            let source = Source { from, line: x.line, depth: x.depth, lines: x.lines, k: CHUNK.min(x.k - p) };
+            let to = form.chunk(x.to, p).cast_mut();
+            // SAFETY: the caller's promise; the copy that is kept needs no other room.
+            unsafe { split::record::<S>(kernel, side, form, source, to, std::ptr::null_mut()) };
+        }
+    }
+
+    /// One operand of a chunk: up to two records.
+    #[derive(Clone, Copy)]
+    struct Records {
+        at: [*const f32; 2],
+        /// Lines of both.
+        lines: usize,
+    }
+
+    impl Records {
+        fn new(first: *const f32, next: *const f32, lines: usize) -> Self {
+            Self { at: [first, next], lines }
+        }
+        /// Those that are there.
+        fn all(&self) -> &[*const f32] {
+            &self.at[..self.lines.div_ceil(LINES)]
+        }
+        fn tiles(&self) -> [*const f32; 2] {
+            self.at.map(tiles)
+        }
+        /// Lines of record `i`.
+        fn lines(&self, i: usize) -> usize {
+            LINES.min(self.lines - i * LINES)
+        }
+    }
+
+    /// # Safety
+    /// See [`RunFn`].
+    unsafe fn run<S: Pairs>(kernel: &Kernel<f32>, x: &Problem<f32>, how: Tiled, space: Option<&Workspace>) {
+        // SAFETY: the caller's promise.
+        let unit = unsafe { super::tile::Unit::new() };
+        let fresh = Form { precision: how.precision, keep: false };
+        let nc = how.nc.min(x.n.next_multiple_of(BLOCK));
+        let record = fresh.record(CHUNK.min(x.k));
+        let room_a = if x.a.packed { 0 } else { 2 * record };
+        let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(record) };
+        let mut by_fma = 0;
+        workspace::with(space, ROOM.saturating_add(room_a).saturating_add(room_b), |room: *mut f32| {
+            let (room_a, room_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + room_a));
+            let pack = |side, source, to| {
+                // SAFETY: lines of the caller's problem, and room for their records.
+                unsafe { split::record::<S>(kernel, side, fresh, source, to, room) };
+            };
+            let kept = Form { keep: true, ..fresh };
+            for j in (0..x.n).step_by(nc) {
+                let n = nc.min(x.n - j);
+                for p in (0..x.k).step_by(CHUNK) {
+                    let k = CHUNK.min(x.k - p);
+                    let part = Problem {
+                        k,
+                        a: if x.a.packed { x.a } else { x.a.at(0, p) },
+                        b: if x.b.packed { x.b } else { x.b.at(p, 0) },
+                        beta: if p == 0 { x.beta } else { 1.0 },
+                        epilogue: if p + k == x.k { x.epilogue } else { None },
+                        ..*x
+                    };
+                    if !x.b.packed {
+                        for first in (0..n).step_by(LINES) {
+                            let lines = LINES.min(n - first);
+                            let from = part.b.at(0, j + first).ptr;
+                            let to = room_b.wrapping_add(first / LINES * record);
+                            pack(Side::B, Source { from, line: x.b.col, depth: x.b.row, lines, k }, to);
+                        }
+                    }
+                    for i in (0..x.m).step_by(BLOCK) {
+                        let rows = BLOCK.min(x.m - i);
+                        let a = if x.a.packed {
+                            let at = |i| kept.chunk(x.a.at(i, 0).ptr, p);
+                            Records::new(at(i), at(i + LINES), rows)
+                        } else {
+                            for first in (0..rows).step_by(LINES) {
+                                let from = part.a.at(i + first, 0).ptr;
+                                let lines = LINES.min(rows - first);
+                                let to = room_a.wrapping_add(first / LINES * record);
+                                pack(Side::A, Source { from, line: x.a.row, depth: x.a.col, lines, k }, to);
+                            }
+                            Records::new(room_a, room_a.wrapping_add(record), rows)
+                        };
+                        for jr in (j..j + n).step_by(BLOCK) {
+                            let cols = BLOCK.min(j + n - jr);
+                            let b = if x.b.packed {
+                                let at = |j| kept.chunk(x.b.at(0, j).ptr, p);
+                                Records::new(at(jr), at(jr + LINES), cols)
+                            } else {
+                                let at = room_b.wrapping_add((jr - j) / LINES * record);
+                                Records::new(at, at.wrapping_add(record), cols)
+                            };
+                            // SAFETY: a block of the caller's problem, and its records.
+                            by_fma += unsafe { one::<S>(kernel, &part, how, &unit, (i, a), (jr, b), room) };
+                        }
+                        if let (1, Some(epilogue)) = (x.c.col, part.epilogue) {
+                            let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
+                            // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
+                            unsafe { (kernel.finish)(&Finish { c, c_row: x.c.row, rows, cols: n, epilogue }) };
+                        }
+                    }
+                }
+            }
+        });
+        if by_fma > 0 {
+            BY_FMA.fetch_add(by_fma, Ordering::Relaxed);
+        }
+    }
+
+    /// Sums of a chunk, rows [`BLOCK`] apart.
+    #[repr(align(64))]
+    struct Sums([f32; BLOCK * BLOCK]);
+
+    /// Computes one block of C, in one chunk; where C's columns are adjacent, the epilogue is left to the caller. The
+    /// number of sums of 16 by 16 that the FMA kernels computed.
+    ///
+    /// # Safety
+    /// The problem is one of a chunk, whose rows from `i` and columns from `j` the records hold; [`ROOM`] at `room`.
+    unsafe fn one<S: Pairs>(
+        kernel: &Kernel<f32>,
+        x: &Problem<f32>,
+        how: Tiled,
+        unit: &super::tile::Unit,
+        (i, a): (usize, Records),
+        (j, b): (usize, Records),
+        room: *mut f32,
+    ) -> u64 {
+        let mut sums = Sums([0.0; BLOCK * BLOCK]);
+        let sums = &mut sums.0;
+        let (ta, tb) = (a.tiles(), b.tiles());
+        let (ta, tb) = (&ta[..a.all().len()], &tb[..b.all().len()]);
+        // SAFETY: the records' tiles.
+        unsafe { unit.sum((how.precision, how.mirrored), x.k.div_ceil(model::STEP), ta, tb, sums.as_mut_ptr()) };
+        let mut by_fma = 0;
+        for (qi, &ra) in a.all().iter().enumerate() {
+            for (qj, &rb) in b.all().iter().enumerate() {
+                // SAFETY: records begin with their ranges.
+                let (ra_, rb_) = unsafe { (ranges(ra), ranges(rb)) };
+                let all = |ranges: &[model::Range]| ranges.iter().copied().reduce(model::Range::with);
+                if let (Some(a), Some(b)) = (all(ra_), all(rb_))
+                    && a.fits(b)
+                {
+                    continue;
+                }
+                let (rows, cols) = (a.lines(qi), b.lines(qj));
+                let unfit = |r: usize, s: usize| !ra_[r].fits(rb_[s]);
+                if !(0..rows).any(|r| (0..cols).any(|s| unfit(r, s))) {
+                    continue;
+                }
+                by_fma += 1;
+                // SAFETY: a part of the caller's problem, and its records.
+                let exact = unsafe {
+                    by_fma_units(kernel, x, how, (i + qi * LINES, rows, ra), (j + qj * LINES, cols, rb), room)
+                };
+                for r in 0..rows {
+                    for s in 0..cols {
+                        if unfit(r, s) {
+                            sums[(qi * LINES + r) * BLOCK + qj * LINES + s] = exact[r * LINES + s];
+                        }
+                    }
+                }
+            }
+        }
+        // SAFETY: a block of the caller's C.
+        unsafe { add::<S>(kernel, x, sums, (i, a.lines), (j, b.lines)) };
+        by_fma
+    }
+
+    /// The sums of a chunk by the FMA kernels, rows [`LINES`] apart.
+    ///
+    /// # Safety
+    /// As [`one`], for rows and columns (first, number and record) of one record each.
+    #[cold]
+    unsafe fn by_fma_units(
+        kernel: &Kernel<f32>,
+        x: &Problem<f32>,
+        how: Tiled,
+        (i, m, record_a): (usize, usize, *const f32),
+        (j, n, record_b): (usize, usize, *const f32),
+        room: *mut f32,
+    ) -> [f32; LINES * LINES] {
+        let kept = |record| Form { precision: how.precision, keep: true }.kept(record, x.k).cast_mut();
+        let view = |ptr, row, col| Matrix { ptr, row, col, packed: false };
+        let a = match x.a.packed {
+            true => view(kept(record_a), x.k.next_multiple_of(model::STEP) as isize, 1),
+            false => x.a.at(i, 0),
+        };
+        let b = match (x.b.packed, x.b.col) {
+            (true, _) => view(kept(record_b), LINES as isize, 1),
+            (false, 1) => x.b.at(0, j),
+            (false, col) => {
+                let from = x.b.at(0, j).ptr.cast_const();
+                let lines = Pack { from, line: col, depth: x.b.row, lines: n, k: x.k, to: room, width: LINES };
+                // SAFETY: columns of the caller's problem, and room for them.
+                unsafe { (kernel.pack)(&lines) };
+                view(room, LINES as isize, 1)
+            }
+        };
+        let mut sums = [0.0; LINES * LINES];
+        let c = view(sums.as_mut_ptr(), LINES as isize, 1);
+        let part = Problem { m, n, a, b, c, alpha: 1.0, beta: 0.0, epilogue: None, ..*x };
+        // SAFETY: a part of the caller's problem; B's columns are adjacent.
+        unsafe { block::run(kernel, &part, std::ptr::null_mut()) };
+        sums
+    }
+
+    /// Adds the sums of a chunk to C, by the formula of all products.
+    ///
+    /// # Safety
+    /// The rows and columns (first and number) are those of a block of the problem's C.
+    unsafe fn add<S: Pairs>(
+        kernel: &Kernel<f32>,
+        x: &Problem<f32>,
+        sums: &[f32; BLOCK * BLOCK],
+        (i, rows): (usize, usize),
+        (j, cols): (usize, usize),
+    ) {
+        // SAFETY: the row is supported, by the caller's promise.
+        let s = unsafe { S::assume() };
+        let scale = |c: *mut f32, c_row: isize| {
+            // SAFETY: sums of a block; C's part, or a copy of it, has as many rows and columns.
+            s.run(
+                #[inline(always)]
+                || unsafe { scaled::<S>(s, x, sums.as_ptr(), c, c_row, rows, cols) },
+            );
+        };
+        if x.c.col == 1 {
+            return scale(x.c.at(i, j).ptr, x.c.row);
+        }
+        // C's columns are apart: on a dense copy.
+        let place = |r: usize, s: usize| x.c.at(i + r, j + s).ptr;
+        let mut copy = [0.0; BLOCK * BLOCK];
+        if x.beta != 0.0 {
+            for (r, row) in copy.chunks_exact_mut(BLOCK).take(rows).enumerate() {
+                for (s, to) in row.iter_mut().take(cols).enumerate() {
+                    // SAFETY: an element of the block; beta asks for it.
+                    *to = unsafe { *place(r, s) };
+                }
+            }
+        }
+        let (c, c_row) = (copy.as_mut_ptr(), BLOCK as isize);
+        scale(c, c_row);
+        if let Some(epilogue) = x.epilogue {
+            // SAFETY: the copy was just written; the epilogue reaches as far as C.
+            unsafe { (kernel.finish)(&Finish { c, c_row, rows, cols, epilogue: epilogue.at(i, j) }) };
+        }
+        for (r, row) in copy.chunks_exact(BLOCK).take(rows).enumerate() {
+            for (s, from) in row.iter().take(cols).enumerate() {
+                // SAFETY: an element of the block.
+                unsafe { *place(r, s) = *from };
+            }
+        }
+    }
+
+    /// `c <- alpha sums + beta c`; sums have rows [`BLOCK`] apart.
+    ///
+    /// # Safety
+    /// Both are readable, C writable, at `rows` by `cols` places.
+    #[inline(always)]
+    unsafe fn scaled<S: Pairs>(
+        s: S,
+        x: &Problem<f32>,
+        sums: *const f32,
+        c: *mut f32,
+        c_row: isize,
+        rows: usize,
+        cols: usize,
+    ) {
+        let (alpha, beta) = (s.splat(x.alpha), s.splat(x.beta));
+        for r in 0..rows {
+            for j in (0..cols).step_by(S::LANES) {
+                let mask = s.first((cols - j).min(S::LANES));
+                let c = c.wrapping_offset(r as isize * c_row).wrapping_add(j);
+                // SAFETY: a vector of a row, as far as it is there; beta asks for the old one.
+                unsafe {
+                    let sum = s.load(sums.add(r * BLOCK + j));
+                    let new = if x.beta == 0.0 {
+                        s.mul(alpha, sum)
+                    } else {
+                        s.fma(alpha, sum, s.mul(beta, s.load_masked(c, mask)))
+                    };
+                    s.store_masked(c, mask, new);
+                }
+            }
+        }
+    }
+}
