@@ -16,6 +16,7 @@
 //! | --- | --- |
 //! | `view`, `error` | matrix views, checked when they are made; the error type |
 //! | `simd` | the vector operations as traits; tokens that prove an instruction set |
+//! | `wide` | several vectors as one |
 //! | `isa/*` | an instruction set each: its operations and its row of the table |
 //! | `backend` | the table, the choice of a row, the pin `KERNELS_ISA` |
 //! | `cpu`, `profile` | the CPU and its caches; tuned values for it |
@@ -42,6 +43,7 @@ mod peak;
 mod profile;
 mod simd;
 mod view;
+mod wide;
 
 pub use backend::Backend;
 pub use cpu::Cpu;

@@ -103,6 +103,8 @@ pub(crate) trait Simd<T>: Isa {
 pub(crate) trait SimdF32: Simd<f32> {
     /// A vector of as many i32.
     type I: Copy;
+    /// As many vectors as one as the chains of a function need to keep the CPU busy; at most [`WIDEST`] lanes.
+    type Wide: SimdF32;
     /// `x` in every lane.
     fn splat_i32(self, x: i32) -> Self::I;
     /// The bits of each lane.
@@ -215,3 +217,6 @@ pub(crate) const ROUND: f32 = 12_582_912.0;
 
 /// Reductions sum in `GROUP` lanes whatever the vector length, so that their order is the same on every row.
 pub(crate) const GROUP: usize = 16;
+
+/// Lanes of the widest [`SimdF32::Wide`].
+pub(crate) const WIDEST: usize = 32;

@@ -5,6 +5,7 @@ use crate::gemm::amx::Unit;
 use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
+use crate::wide::Wide;
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and FMA.
@@ -368,6 +369,7 @@ impl Simd<f64> for Avx2 {
 
 impl SimdF32 for Avx2 {
     type I = __m256i;
+    type Wide = Wide<Self, 4>;
 
     #[inline(always)]
     fn splat_i32(self, x: i32) -> __m256i {

@@ -5,6 +5,7 @@ use crate::gemm::amx::Unit;
 use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
+use crate::wide::Wide;
 use std::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, BW, DQ and VL, and FMA.
@@ -264,6 +265,7 @@ impl Simd<f64> for Avx512 {
 
 impl SimdF32 for Avx512 {
     type I = __m512i;
+    type Wide = Wide<Self, 2>;
 
     #[inline(always)]
     fn splat_i32(self, x: i32) -> __m512i {

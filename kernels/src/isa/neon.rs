@@ -4,6 +4,7 @@ use crate::backend::{Backend, Kernel};
 use crate::gemm::tile;
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
+use crate::wide::Wide;
 use std::arch::aarch64::*;
 
 /// Proof that the CPU has NEON.
@@ -304,6 +305,7 @@ impl Simd<f64> for Neon {
 
 impl SimdF32 for Neon {
     type I = int32x4_t;
+    type Wide = Wide<Self, 4>;
 
     #[inline(always)]
     fn splat_i32(self, x: i32) -> int32x4_t {

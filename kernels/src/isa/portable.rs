@@ -223,6 +223,8 @@ impl<const FUSED: bool, T: Lane> Simd<T> for Portable<FUSED> {
 
 impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
     type I = [i32; LANES];
+    // The vectoriser makes its own.
+    type Wide = Self;
 
     #[inline(always)]
     fn splat_i32(self, x: i32) -> Self::I {

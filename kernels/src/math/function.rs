@@ -219,7 +219,7 @@ pub(crate) unsafe fn map<S: SimdF32>(f: Function, x: *const f32, y: *mut f32, le
         fn visit<F: Unary>(self, f: F) {
             let Self(_, x, y, len) = self;
             // SAFETY: the promise of the caller of `map`.
-            unsafe { slices::each::<S, F, 1, 1>(&f, [x], [y], len) }
+            unsafe { slices::each::<S::Wide, F, 1, 1>(&f, [x], [y], len) }
         }
     }
     // SAFETY: the caller's promise.
@@ -237,7 +237,7 @@ pub(super) unsafe fn backward<S: SimdF32>(f: Activation, saved: &[f32], dy: &mut
             let Self(_, saved, dy) = self;
             let (x, y) = ([saved.as_ptr(), dy.as_ptr()], [dy.as_mut_ptr()]);
             // SAFETY: the promise of the caller of `backward`.
-            unsafe { slices::each::<S, Backward<F>, 2, 1>(&Backward(f), x, y, saved.len()) }
+            unsafe { slices::each::<S::Wide, Backward<F>, 2, 1>(&Backward(f), x, y, saved.len()) }
         }
     }
     // SAFETY: the caller's promise.

@@ -1,6 +1,6 @@
 //! Runs an operation along memory: whole vectors, and a masked one at each end.
 
-use crate::simd::{GROUP, SimdF32};
+use crate::simd::{SimdF32, WIDEST};
 
 /// An operation that takes an element of each of `IN` slices and gives one for each of `OUT` slices.
 pub(super) trait Elementwise<const IN: usize, const OUT: usize>: Copy {
@@ -63,7 +63,8 @@ pub(super) unsafe fn each<S: SimdF32, F: Elementwise<IN, OUT>, const IN: usize, 
         || {
             // A value of its own, which no store to `y` can change: its numbers stay in registers.
             let f = *f;
-            let (mut inputs, mut outputs) = ([[0.0; GROUP]; IN], [[0.0; GROUP]; OUT]);
+            const { assert!(S::LANES <= WIDEST) };
+            let (mut inputs, mut outputs) = ([[0.0; WIDEST]; IN], [[0.0; WIDEST]; OUT]);
             let mut i = 0;
             // Elements that are less than a vector, and come next.
             let mut rest = if len < S::LANES { len } else { ahead::<S>(y[0], len) };
@@ -73,7 +74,7 @@ pub(super) unsafe fn each<S: SimdF32, F: Elementwise<IN, OUT>, const IN: usize, 
                 for (from, input) in from.iter_mut().zip(&mut inputs) {
                     *from = from.wrapping_add(i);
                     if rest > 0 {
-                        // SAFETY: `rest` elements from i on, below len; a vector has at most GROUP lanes.
+                        // SAFETY: `rest` elements from i on, below len; a vector has at most WIDEST lanes.
                         unsafe { s.store(input.as_mut_ptr(), s.load_masked(*from, mask)) };
                         *from = input.as_ptr();
                     }
