@@ -132,12 +132,21 @@ impl Backend {
 
     /// The backend that calls of this precision use unless told otherwise: one with a tile unit where it helps and there is
     /// one and none is pinned, else [`Self::active`].
-    pub(crate) fn active_for(precision: Precision) -> Result<&'static Self> {
+    ///
+    /// # Errors
+    /// As [`Self::active`].
+    #[inline]
+    pub fn active_for(precision: Precision) -> Result<&'static Self> {
+        if precision == Precision::F32 { Self::active() } else { Self::with_unit() }
+    }
+
+    #[cold]
+    fn with_unit() -> Result<&'static Self> {
         static WITH_UNIT: OnceLock<Option<&'static Backend>> = OnceLock::new();
-        if precision == Precision::F32 || std::env::var_os(PIN).is_some() {
-            return Self::active();
-        }
-        let with_unit = WITH_UNIT.get_or_init(|| TABLE.iter().copied().find(|b| b.has_tile_unit() && (b.supported)()));
+        let with_unit = WITH_UNIT.get_or_init(|| match std::env::var_os(PIN) {
+            Some(_) => None,
+            None => Self::supported().find(|b| b.has_tile_unit()),
+        });
         with_unit.map_or_else(Self::active, Ok)
     }
 
