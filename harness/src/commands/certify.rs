@@ -25,8 +25,8 @@ other functions and rows: a run that was broken off goes on with --resume.";
 #[command(after_help = AFTER)]
 pub struct Args {
     /// Only these functions, by name, such as exp,gelu [default: all]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    function: Vec<String>,
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = by_name)]
+    function: Vec<Function>,
     /// Only these rows of the kernels' table [default: all that this CPU supports]
     #[arg(long, value_name = "ROWS", value_delimiter = ',')]
     isa: Vec<String>,
@@ -159,8 +159,7 @@ impl Found {
 
 /// Checks, reports, and fails where a bound is missed or rows differ.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    let functions = args.function.iter().map(|name| by_name(name)).collect::<Result<Vec<_>>>()?;
-    let functions = if functions.is_empty() { Function::ALL.to_vec() } else { functions };
+    let functions = if args.function.is_empty() { Function::ALL.to_vec() } else { args.function.clone() };
     let rows = args.isa.iter().map(|name| Backend::by_name(name)).collect::<kernels::Result<Vec<_>>>()?;
     let rows = if rows.is_empty() { Backend::supported().collect() } else { rows };
     let out = args.out.clone().or_else(|| (args.sample == 1).then(|| PathBuf::from("docs/accuracy.md")));
@@ -207,9 +206,9 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if record.failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures: record.failures }) }
 }
 
-fn by_name(name: &str) -> Result<Function> {
-    let found = Function::ALL.into_iter().find(|f| f.name() == name);
-    found.ok_or(Error::Usage("no such function; the names are those in docs/accuracy.md"))
+fn by_name(name: &str) -> std::result::Result<Function, String> {
+    let names = || Function::ALL.map(Function::name).join(", ");
+    Function::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| format!("the functions are {}", names()))
 }
 
 /// The report with these lines in the place of older ones.

@@ -6,7 +6,7 @@
 use super::exp::Exp;
 use super::ln::{Ln, Log1p};
 use super::parts::reciprocal;
-use super::slices::Unary;
+use super::slices::{self, Unary};
 use crate::simd::{GROUP, SimdF32};
 use crate::view::{MatMut, MatRef};
 
@@ -232,6 +232,37 @@ fn halve<S: SimdF32, F: Fold, const D: usize>(s: S, v: S::V) -> S::V {
     }
 }
 
+/// Calls `f` with the index of the first element of each group of a row, and how many it has: a constant but for the last one,
+/// so that whole groups are worked on without branches.
+#[inline(always)]
+fn groups(cols: usize, mut f: impl FnMut(usize, usize)) {
+    let whole = cols / GROUP * GROUP;
+    for at in (0..whole).step_by(GROUP) {
+        f(at, GROUP);
+    }
+    if whole < cols {
+        f(whole, cols - whole);
+    }
+}
+
+/// Folds the elements of a row; the result is in every lane.
+///
+/// # Safety
+/// They are readable.
+#[inline(always)]
+unsafe fn fold_row<S: SimdF32, F: Fold>(s: S, row: *const f32, cols: usize) -> S::V {
+    let mut all = Group::splat(s, F::START);
+    groups(
+        cols,
+        #[inline(always)]
+        |at, n| {
+            // SAFETY: `n` elements from `at` on are below `cols`.
+            all.merge::<F>(s, &unsafe { Group::load(s, row.wrapping_add(at), n, F::START) });
+        },
+    );
+    all.fold::<F>(s)
+}
+
 /// Folds the groups that `f` gives for the elements of a row from each index on; the result is in every lane.
 #[inline(always)]
 pub(super) fn fold<S: SimdF32, F: Fold>(s: S, cols: usize, f: impl Fn(usize) -> Group<S>) -> S::V {
@@ -256,6 +287,17 @@ pub(super) fn first<S: SimdF32>(s: S, v: S::V) -> f32 {
     // SAFETY: one lane.
     unsafe { s.store_masked(&mut x, s.first(1), v) };
     x
+}
+
+/// e^(x - top), for x <= top.
+#[derive(Clone, Copy)]
+struct Below(f32);
+
+impl Unary for Below {
+    #[inline(always)]
+    fn eval<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
+        Exp::below(s, x, s.splat(self.0))
+    }
 }
 
 /// What becomes of a row of softmax.
@@ -335,33 +377,28 @@ unsafe fn normalise<S: SimdF32>(s: S, rows: Rows, first: usize, finish: &mut imp
         }
         for i in 0..rows.rows {
             let row = rows.at(i);
-            let mut top = Group::splat(s, Max::START);
-            for at in (0..cols).step_by(GROUP) {
-                top.merge::<Max>(s, &Group::load(s, row.add(at), cols - at, Max::START));
-            }
-            let top = top.fold::<Max>(s);
+            let top = fold_row::<S, Max>(s, row, cols);
             let before = finish.before(s, first + i, row);
-            let mut sum = Group::splat(s, Sum::START);
-            for at in (0..cols).step_by(GROUP) {
-                let mut e = Group::load(s, row.add(at), cols - at, Max::START);
-                e.exp(s, top);
-                sum.merge::<Sum>(s, &e);
-                e.store(s, row.add(at), cols - at);
-            }
-            let sum = sum.fold::<Sum>(s);
+            // Long chains, so several vectors at once; the sum is a pass of its own.
+            slices::each::<S::Wide, _, 1, 1>(&Below(self::first(s, top)), [row], [row], cols);
+            let sum = fold_row::<S, Sum>(s, row, cols);
             finish.row(s, first + i, before, top, sum);
             let inverse = inverse(s, sum);
-            for at in (0..cols).step_by(GROUP) {
-                let mut e = Group::load(s, row.add(at), cols - at, 0.0);
-                e.divide(
-                    s,
-                    inverse,
-                    at,
-                    #[inline(always)]
-                    |p, at| finish.element(s, first + i, at, p),
-                );
-                e.store(s, row.add(at), cols - at);
-            }
+            groups(
+                cols,
+                #[inline(always)]
+                |at, n| {
+                    let mut e = Group::load(s, row.add(at), n, 0.0);
+                    e.divide(
+                        s,
+                        inverse,
+                        at,
+                        #[inline(always)]
+                        |p, at| finish.element(s, first + i, at, p),
+                    );
+                    e.store(s, row.add(at), n);
+                },
+            );
         }
     }
 }
@@ -523,15 +560,8 @@ pub(super) unsafe fn reduce<S: SimdF32>(what: Reduction, x: MatRef<'_, f32>, out
             #[inline(always)]
             || {
                 let result = match what {
-                    Reduction::Sum => fold::<S, Sum>(
-                        s,
-                        cols,
-                        #[inline(always)]
-                        |at| {
-                            // SAFETY: `at` is below `cols`.
-                            unsafe { elements::<S, Sum>(s, row, cols, at) }
-                        },
-                    ),
+                    // SAFETY: the elements of a row of the matrix.
+                    Reduction::Sum => unsafe { fold_row::<S, Sum>(s, row, cols) },
                     // SAFETY: as above.
                     Reduction::Max => unsafe { max(s, row, cols) },
                     Reduction::LogSumExp => {
