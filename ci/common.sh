@@ -168,6 +168,8 @@ test_binaries() {
 
 # Left out under emulation: nothing in it depends on the row, and its many calls would take most of the time.
 SLOW=calls_allocate_nothing_once_warm
+# These emulate the tile unit by a handler of SIGILL, whatever the CPU.
+TILE_UNIT=gemm::amx
 
 # cross_fingerprint TRIPLE: builds the program for TRIPLE and compares its fingerprint, after cross_env.
 cross_fingerprint() {
