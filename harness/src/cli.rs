@@ -89,11 +89,15 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads on, as under `| head`: what a shell tells of a program that SIGPIPE ends.
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(141),
-        Err(Error::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
+            let interrupted = matches!(error, Error::Interrupted);
             // There is nobody left to tell if this fails.
-            let _ = writeln!(io::stderr(), "error: {error}");
-            if matches!(error, Error::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let _ = writeln!(io::stderr(), "{}{error}", if interrupted { "" } else { "error: " });
+            match error {
+                Error::Interrupted => ExitCode::from(interrupt::EXIT_CODE),
+                Error::Usage(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct Grey {
 /// The largest file, and the most pixels, that are read.
 const MOST: u64 = 1 << 26;
 
-/// Reads a PNG or a PGM (plain or raw); colours become grey, transparency white.
+/// Reads a PNG or a PGM (plain or raw); colours become grey, transparency white, or black under ink that is white.
 ///
 /// # Errors
 /// When the file can't be read, is neither, is damaged or has more than 2^26 pixels.
@@ -56,7 +56,7 @@ fn png(bytes: &[u8]) -> std::result::Result<Grey, String> {
     let mut buffer = vec![0; count * 4];
     let frame = reader.next_frame(&mut buffer).map_err(text)?;
     let per_pixel = frame.color_type.samples();
-    let grey = |p: &[u8]| {
+    let grey = |p: &[u8], paper: f64| {
         let (grey, alpha) = match *p {
             [grey] => (f64::from(grey), 255),
             [grey, alpha] => (f64::from(grey), alpha),
@@ -65,9 +65,12 @@ fn png(bytes: &[u8]) -> std::result::Result<Grey, String> {
             _ => (0.0, 255),
         };
         let alpha = f64::from(alpha) / 255.0;
-        (grey * alpha + 255.0 * (1.0 - alpha)).round() as u8
+        (grey * alpha + paper * (1.0 - alpha)).round() as u8
     };
-    Ok(Grey { width, height, pixels: buffer.chunks_exact(per_pixel).take(count).map(grey).collect() })
+    let on = |paper| -> Vec<u8> { buffer.chunks_exact(per_pixel).take(count).map(|p| grey(p, paper)).collect() };
+    let white = on(255.0);
+    let is_blank = white.iter().all(|&p| p > u8::MAX - FAINT);
+    Ok(Grey { width, height, pixels: if is_blank { on(0.0) } else { white } })
 }
 
 /// ITU-R BT.601.
@@ -121,6 +124,8 @@ fn next_number(rest: &mut &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
+/// Less than this is no ink.
+const FAINT: u8 = 16;
 /// Ink below this share of the darkest is paper.
 const PAPER: f64 = 0.15;
 
@@ -131,7 +136,7 @@ pub fn like_mnist(image: &Grey, side: usize) -> Option<Vec<u8>> {
     let paper = border(image);
     let ink: Vec<f64> = pixels.iter().map(|&p| f64::from(p.abs_diff(paper))).collect();
     let darkest = ink.iter().copied().fold(0.0, f64::max);
-    if darkest < 16.0 {
+    if darkest < f64::from(FAINT) {
         return None;
     }
     let ink: Vec<f64> = ink.iter().map(|x| Some(x / darkest).filter(|&x| x >= PAPER).unwrap_or(0.0)).collect();
@@ -253,11 +258,15 @@ mod tests {
 
     #[test]
     fn pngs_are_read_as_grey() {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
-        encoder.set_color(png::ColorType::Rgba);
-        encoder.write_header().unwrap().write_image_data(&[0, 0, 0, 255, 0, 0, 0, 0]).unwrap();
-        assert_eq!(png(&bytes).unwrap(), Grey { width: 2, height: 1, pixels: vec![0, 255] });
+        let grey = |rgba: &[u8; 8]| {
+            let mut bytes = Vec::new();
+            let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
+            encoder.set_color(png::ColorType::Rgba);
+            encoder.write_header().unwrap().write_image_data(rgba).unwrap();
+            png(&bytes).unwrap().pixels
+        };
+        assert_eq!(grey(&[0, 0, 0, 255, 0, 0, 0, 0]), [0, 255]);
+        assert_eq!(grey(&[255, 255, 255, 255, 255, 255, 255, 0]), [255, 0], "white ink on nothing");
     }
 
     /// A bar of ink on paper, anywhere and of any size.

@@ -18,7 +18,11 @@ use std::time::{Duration, Instant};
 
 const AFTER: &str = "\
 All inputs of a function take a minute or two on two cores. The report is written after each function and keeps the lines of
-other functions and rows: a run that was broken off goes on with --resume.";
+other functions and rows: a run that was broken off goes on with --resume.
+
+Examples:
+  harness certify --function exp,gelu --threads 2
+  harness certify --sample 1001 --isa portable --json -";
 
 /// Arguments of the command.
 #[derive(clap::Args)]

@@ -20,9 +20,15 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+const HELP: &str = "\
+Examples:
+  harness compare --quick
+  harness compare --full --json today.json
+  harness compare --peers --blas libopenblas.so.0     (--peers: built with --features peers)";
+
 /// Arguments of the command.
 #[derive(clap::Args)]
-#[command(group = ArgGroup::new("effort"))]
+#[command(after_help = HELP, group = ArgGroup::new("effort"))]
 pub struct Args {
     /// Measure for a shorter time, leave the largest product away, train for one epoch: below 20 seconds
     #[arg(long, group = "effort")]

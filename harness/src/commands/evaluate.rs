@@ -11,8 +11,14 @@ use nn::metrics::{Average, Confusion, calibration_error, log_loss, top_k};
 use serde::Serialize;
 use std::path::PathBuf;
 
+const HELP: &str = "\
+Examples:
+  harness evaluate target/harness/model.safetensors --confusion
+  harness evaluate small.safetensors --json scores.json";
+
 /// Arguments of the command.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The model, in f32 or in 8 bits
     #[arg(value_name = "MODEL")]

@@ -14,8 +14,15 @@ use nn::onnx::{self, Input, Output};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+const HELP: &str = "\
+Examples:
+  harness export target/harness/model.safetensors model.onnx --pixels
+  harness export model.safetensors linear.safetensors --format pytorch
+  harness export model.safetensors src/model.rs     a Rust module that needs no crate";
+
 /// Arguments of the command.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The model, as `harness train` saves it
     #[arg(value_name = "MODEL")]

@@ -24,7 +24,11 @@ use std::{env, fs, process};
 
 const AFTER: &str = "\
 The parts do not depend on the CPU, the threads, or the block sizes, so their lines can be compared with those of any
-other machine: docs/fingerprint.txt holds them. KERNELS_ISA pins the row of the kernels' table.";
+other machine: docs/fingerprint.txt holds them. KERNELS_ISA pins the row of the kernels' table.
+
+Examples:
+  harness fingerprint --check docs/fingerprint.txt
+  harness fingerprint --every";
 
 /// Arguments of the command.
 #[derive(clap::Args)]

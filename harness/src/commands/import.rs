@@ -13,8 +13,14 @@ use nn::{Activation, onnx};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+const HELP: &str = "\
+Examples:
+  harness import model.onnx model.safetensors
+  harness import weights.npz model.safetensors --activation tanh --labels no,yes";
+
 /// Arguments of the command.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The file to read
     #[arg(value_name = "FILE")]

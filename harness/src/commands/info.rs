@@ -9,8 +9,14 @@ use kernels::{Backend, Cpu};
 use serde::Serialize;
 use std::path::PathBuf;
 
+const HELP: &str = "\
+Examples:
+  harness info --json -
+  KERNELS_ISA=avx2 KERNELS_PROFILE=this.profile harness info";
+
 /// Arguments of the command.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     #[command(flatten)]
     data: data::Args,

@@ -13,8 +13,14 @@ use nn::{Adam, Kernels, Mlp, Recipe, Trainer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+const HELP: &str = "\
+Examples:
+  harness prune target/harness/model.safetensors --curve pruning.svg
+  harness prune model.safetensors --sparsity 0.8 --out sparse.safetensors";
+
 /// Arguments of the command.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The model, as `harness train` saves it
     #[arg(value_name = "MODEL")]

@@ -12,8 +12,14 @@ use nn::{Mlp, Quantized};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+const HELP: &str = "\
+Examples:
+  harness quantize target/harness/model.safetensors small.safetensors
+  harness quantize model.safetensors small.safetensors --percentile 0.001 --json -";
+
 /// Arguments of the command.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The model, as `harness train` saves it
     #[arg(value_name = "MODEL")]

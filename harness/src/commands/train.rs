@@ -18,8 +18,15 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 
+const HELP: &str = "\
+Examples:
+  harness train --seed 1
+  harness train --preset one-cycle --hidden 256,64 --threads 2 --json run.json
+  KERNELS_ISA=portable harness train --epochs 1     the same weights as on any other row";
+
 /// Arguments of the command; the defaults are the reference model.
 #[derive(clap::Args)]
+#[command(after_help = HELP)]
 pub struct Args {
     #[command(flatten)]
     data: data::Args,
