@@ -97,6 +97,29 @@ typedef int32_t kernels_function;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// How exactly a product of f32 matrices is computed; operands, sums and result are f32 in all of them.
+enum kernels_precision
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // f32 multiplications: the same bits on every CPU.
+  KERNELS_F32 = 0,
+  // As exact as f32, by six bf16 products on a tile unit; where there is none, the same as KERNELS_F32.
+  KERNELS_F32_AMX = 1,
+  // Operands of 16 significant bits or a little more: three bf16 products on a tile unit.
+  KERNELS_BF16X3 = 2,
+  // Operands of 8 significant bits: one bf16 product on a tile unit.
+  KERNELS_BF16 = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum kernels_precision kernels_precision;
+#else
+typedef int32_t kernels_precision;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // A or B, packed once for many products. Any number of threads can use it at once.
 typedef struct kernels_packed_f32 kernels_packed_f32;
 
@@ -137,7 +160,7 @@ typedef struct kernels_options_f32 {
   int32_t activation;
   // The parameter of leaky ReLU and ELU.
   float activation_parameter;
-  // 0: every product exact to the documented formula. There are no other values yet.
+  // A kernels_precision. f64 has KERNELS_F32 alone, the default, which is f64 there.
   int32_t precision;
   // Stands in the place of A, whose view is not looked at (and may be null).
   const struct kernels_packed_f32 *packed_a;
@@ -182,7 +205,7 @@ typedef struct kernels_options_f64 {
   int32_t activation;
   // The parameter of leaky ReLU and ELU.
   float activation_parameter;
-  // 0: every product exact to the documented formula. There are no other values yet.
+  // A kernels_precision. f64 has KERNELS_F32 alone, the default, which is f64 there.
   int32_t precision;
   // Stands in the place of A, whose view is not looked at (and may be null).
   const struct kernels_packed_f64 *packed_a;

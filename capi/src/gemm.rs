@@ -5,7 +5,7 @@ use crate::status::kernels_status::{KERNELS_BUFFER, KERNELS_LAYOUT, KERNELS_OPTI
 use crate::status::{Failure, activation, guard, kernels_status};
 use crate::threads::{Setting, kernels_team};
 use kernels::{Backend, BatchMut, BatchRef, Blocking, Element, Gemm, Layout, MatMut, MatRef, Operand, Packed};
-use kernels::{Plan, Tuning, Workspace};
+use kernels::{Plan, Precision, Tuning, Workspace};
 use std::ffi::{CStr, c_char};
 use std::slice;
 
@@ -57,6 +57,38 @@ pub struct kernels_workspace {
     workspace: Workspace,
 }
 
+/// How exactly a product of f32 matrices is computed; operands, sums and result are f32 in all of them.
+#[repr(i32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum kernels_precision {
+    /// f32 multiplications: the same bits on every CPU.
+    KERNELS_F32 = 0,
+    /// As exact as f32, by six bf16 products on a tile unit; where there is none, the same as KERNELS_F32.
+    KERNELS_F32_AMX = 1,
+    /// Operands of 16 significant bits or a little more: three bf16 products on a tile unit.
+    KERNELS_BF16X3 = 2,
+    /// Operands of 8 significant bits: one bf16 product on a tile unit.
+    KERNELS_BF16 = 3,
+}
+
+/// What the element types differ in.
+pub trait Number: Element {
+    /// The call in this precision, if the type has it.
+    fn precise(call: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>>;
+}
+
+impl Number for f32 {
+    fn precise(call: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>> {
+        Some(call.precision(precision))
+    }
+}
+
+impl Number for f64 {
+    fn precise(call: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>> {
+        (precision == Precision::F32).then_some(call)
+    }
+}
+
 /// The settings of C <- activation(alpha A B + beta C + bias). kernels_options_init_f32 (or f64) fills in the defaults:
 /// set what differs. Null pointers and zeros are "not set".
 ///
@@ -80,7 +112,7 @@ pub struct kernels_options<T> {
     pub activation: i32,
     /// The parameter of leaky ReLU and ELU.
     pub activation_parameter: f32,
-    /// 0: every product exact to the documented formula. There are no other values yet.
+    /// A kernels_precision. f64 has KERNELS_F32 alone, the default, which is f64 there.
     pub precision: i32,
     /// Stands in the place of A, whose view is not looked at (and may be null).
     pub packed_a: *const kernels_packed<T>,
@@ -104,7 +136,7 @@ pub struct kernels_options<T> {
     pub isa: *const c_char,
 }
 
-impl<T: Element> kernels_options<T> {
+impl<T: Number> kernels_options<T> {
     fn new() -> Self {
         use std::ptr::null;
         Self {
@@ -157,9 +189,6 @@ impl<T: Element> kernels_options<T> {
             return Err(Failure::new(KERNELS_OPTION, "an option of a later version of the library is set"));
         }
         read = Self { size: ours, ..known };
-        if read.precision != 0 {
-            return Err(Failure::new(KERNELS_OPTION, format!("there is no precision {}", read.precision)));
-        }
         Ok(read)
     }
 
@@ -183,6 +212,10 @@ impl<T: Element> kernels_options<T> {
             };
         }
         call = call.activation(activation(self.activation, self.activation_parameter)?);
+        let precision = usize::try_from(self.precision).ok().and_then(|i| Precision::ALL.get(i));
+        call = precision.and_then(|&precision| T::precise(call, precision)).ok_or_else(|| {
+            Failure::new(KERNELS_OPTION, format!("there is no precision {} for these elements", self.precision))
+        })?;
         // SAFETY: the caller's promise.
         if let Some(team) = unsafe { self.team.as_ref() } {
             call = call.par(team);
@@ -307,9 +340,17 @@ unsafe fn operand<'a, T: Element>(
     }
 }
 
+/// The Rust call, which is inlined where it stands, once for all that can spare some nanoseconds.
+#[inline(never)]
+pub(crate) fn product<T: Element>(
+    call: &Gemm<'_, T>, a: Operand<'_, T>, b: Operand<'_, T>, c: MatMut<'_, T>,
+) -> kernels::Result<()> {
+    call.run(a, b, c)
+}
+
 /// # Safety
 /// As [`kernels_gemm_f32`].
-unsafe fn gemm<T: Element>(
+unsafe fn gemm<T: Number>(
     a: *const kernels_view<T>, b: *const kernels_view<T>, c: *const kernels_view_mut<T>, o: *const kernels_options<T>,
 ) -> kernels_status {
     guard(|| {
@@ -319,14 +360,14 @@ unsafe fn gemm<T: Element>(
             let o = kernels_options::read(o)?;
             let call = o.call(&mut tuning)?;
             let (a, b) = (operand("A", a, o.packed_a)?, operand("B", b, o.packed_b)?);
-            Ok(call.run(a, b, Mutable::checked("C", c)?.view())?)
+            Ok(product(&call, a, b, Mutable::checked("C", c)?.view())?)
         }
     })
 }
 
 /// # Safety
 /// As [`kernels_gemm_batch_f32`].
-unsafe fn batch<T: Element>(
+unsafe fn batch<T: Number>(
     count: usize, (a, stride_a): (*const kernels_view<T>, usize), (b, stride_b): (*const kernels_view<T>, usize),
     (c, stride_c): (*const kernels_view_mut<T>, usize), o: *const kernels_options<T>,
 ) -> kernels_status {
@@ -364,7 +405,7 @@ unsafe fn batch<T: Element>(
 
 /// # Safety
 /// As [`kernels_plan_create_f32`].
-unsafe fn plan<T: Element>(
+unsafe fn plan<T: Number>(
     a: *const kernels_view<T>, b: *const kernels_view<T>, c: *const kernels_view_mut<T>, o: *const kernels_options<T>,
     made: *mut *mut kernels_plan<T>,
 ) -> kernels_status {
@@ -388,7 +429,7 @@ unsafe fn plan<T: Element>(
 ///
 /// # Safety
 /// Each pointer is null or what it says.
-unsafe fn layouts<T: Element>(
+unsafe fn layouts<T: Number>(
     a: *const kernels_view<T>, b: *const kernels_view<T>, c: *const kernels_view_mut<T>, o: &kernels_options<T>,
 ) -> Result<(Layout, Layout, Layout), Failure> {
     let of = |what, view: *const kernels_view<T>, packed: *const kernels_packed<T>| {
@@ -407,7 +448,7 @@ unsafe fn layouts<T: Element>(
 
 /// # Safety
 /// As [`kernels_pack_a_f32`].
-unsafe fn pack<T: Element>(
+unsafe fn pack<T: Number>(
     is_a: bool, x: *const kernels_view<T>, o: *const kernels_options<T>, made: *mut *mut kernels_packed<T>,
 ) -> kernels_status {
     guard(|| {
@@ -429,7 +470,7 @@ unsafe fn pack<T: Element>(
 
 /// # Safety
 /// As [`kernels_explain_f32`].
-unsafe fn explain<T: Element>(
+unsafe fn explain<T: Number>(
     a: *const kernels_view<T>, b: *const kernels_view<T>, c: *const kernels_view_mut<T>, o: *const kernels_options<T>,
     buffer: *mut c_char, capacity: usize,
 ) -> kernels_status {
@@ -474,7 +515,7 @@ unsafe fn destroy<T>(handle: *mut T) {
 
 /// # Safety
 /// As [`kernels_options_init_f32`].
-unsafe fn init<T: Element>(options: *mut kernels_options<T>, size: usize) -> kernels_status {
+unsafe fn init<T: Number>(options: *mut kernels_options<T>, size: usize) -> kernels_status {
     guard(|| {
         if options.is_null() {
             return Err(Failure::null("the options"));

@@ -1,6 +1,7 @@
 //! Status codes, the message of the last error of a thread, and the barrier that no panic crosses.
 
 use kernels::{Activation, Backend, Error, Function};
+use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -145,19 +146,30 @@ thread_local! {
 /// Runs the body of an exported function: an error becomes a status and this thread's message, and so does a panic.
 pub(crate) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> kernels_status {
     // What a panic leaves half done is memory of the caller, whose status says so.
-    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        let why = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(Failure::new(KERNELS_INTERNAL, why.unwrap_or("a panic without a message")))
-    });
-    match result {
-        Ok(()) => KERNELS_OK,
-        Err(Failure { status, message }) => {
-            let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
-            // A thread that is ending has no message any more.
-            let _ = MESSAGE.try_with(|place| place.replace(message));
-            status
-        }
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => KERNELS_OK,
+        Ok(Err(failure)) => told(failure),
+        Err(panic) => told(panicked(&*panic)),
     }
+}
+
+// Apart from `guard`, as that is compiled into every function.
+
+#[cold]
+#[inline(never)]
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let why = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    Failure::new(KERNELS_INTERNAL, why.unwrap_or("a panic without a message"))
+}
+
+/// Keeps the message for this thread.
+#[cold]
+#[inline(never)]
+fn told(Failure { status, message }: Failure) -> kernels_status {
+    let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+    // A thread that is ending has no message any more.
+    let _ = MESSAGE.try_with(|place| place.replace(message));
+    status
 }
 
 /// What was wrong with the last call of this thread that did not return KERNELS_OK, with the numbers: "" before there was
@@ -200,15 +212,10 @@ pub extern "C" fn kernels_version() -> *const c_char {
 pub extern "C" fn kernels_isa_name() -> *const c_char {
     let mut name = std::ptr::null();
     guard(|| {
-        name = match Backend::active()?.name() {
-            "avx512" => c"avx512",
-            "avx2" => c"avx2",
-            "neon" => c"neon",
-            "portable" => c"portable",
-            "plain" => c"plain",
-            _ => c"unknown",
-        }
-        .as_ptr();
+        let active = Backend::active()?.name();
+        let names = [c"avx512", c"avx2", c"neon", c"portable", c"plain"];
+        let known = names.into_iter().find(|name| name.to_bytes() == active.as_bytes());
+        name = known.unwrap_or(c"unknown").as_ptr();
         Ok(())
     });
     name

@@ -128,7 +128,7 @@ impl fmt::Display for Error {
                 write!(f, "the columns of {what} are {stride} apart, but must be adjacent")
             }
             Self::Activation { asked, element } => {
-                write!(f, "products of {element} take no activation {asked}, only Identity and Relu")
+                write!(f, "products of {element} take no activation {asked}, only identity and relu")
             }
             Self::Plan { what, planned, found } => {
                 write!(f, "{what} is {found}, but the plan was made for {planned}")

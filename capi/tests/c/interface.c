@@ -105,7 +105,19 @@ static void every_status(void) {
   WITH(activation, 12, KERNELS_OPTION);
   WITH(activation, KERNELS_EXP, KERNELS_OPTION);
   WITH(activation, KERNELS_TANH, KERNELS_OK);
-  WITH(precision, 1, KERNELS_OPTION);
+  WITH(precision, 4, KERNELS_OPTION);
+  WITH(precision, -1, KERNELS_OPTION);
+  // 1 + 2^-12 loses its last bit where operands have 8.
+  for (int p = KERNELS_F32; p <= KERNELS_BF16; p++) {
+    d[0] = 1.000244140625f, d[16] = 1;
+    kernels_view_f32 one = {d, 1, 1, 1, 1}, other = {d + 16, 1, 1, 1, 1};
+    kernels_view_mut_f32 sum = {d + 32, 1, 1, 1, 1};
+    kernels_options_init_f32(&o, sizeof o);
+    o.precision = p;
+    CHECK(kernels_gemm_f32(&one, &other, &sum, &o) == KERNELS_OK);
+    CHECK(d[32] == (p == KERNELS_BF16 ? 1 : 1.000244140625f));
+    d[0] = d[16] = 0;
+  }
   WITH(block_kc, 1, KERNELS_OPTION);
   WITH(isa, "sse9", KERNELS_ISA);
   WITH(isa, kernels_isa_name(), KERNELS_OK);
@@ -161,6 +173,9 @@ static void every_status(void) {
   p.activation = KERNELS_RELU;
   CHECK(kernels_gemm_f64(&qv, &qv, &rv, &p) == KERNELS_OK && r[0] == 7 && r[1] == 0 && r[2] == 0 && r[3] == 22);
   p.activation = KERNELS_TANH;
+  CHECK(kernels_gemm_f64(&qv, &qv, &rv, &p) == KERNELS_OPTION);
+  kernels_options_init_f64(&p, sizeof p);
+  p.precision = KERNELS_BF16;
   CHECK(kernels_gemm_f64(&qv, &qv, &rv, &p) == KERNELS_OPTION);
 
   // A batch: one A for two B.

@@ -45,7 +45,10 @@ impl<T> Matrix<T> {
 }
 
 /// C (m x n) <- epilogue(alpha A (m x k) B (k x n) + beta C), shapes checked.
+///
+/// Aligned to a cache line: where the stack happens to lie does not decide how fast a copy of it is (8x8x8: 72 or 83 ns).
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub(crate) struct Problem<T> {
     pub m: usize,
     pub k: usize,

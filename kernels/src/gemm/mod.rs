@@ -26,7 +26,7 @@ pub use workspace::Workspace;
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::math::Activation;
+use crate::math::{Activation, Function};
 use crate::par::{Par, Serial, run_once};
 use crate::view::{Layout, MatMut, MatRef};
 use driver::{Matrix, Problem, Route, Settings};
@@ -379,7 +379,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     ) -> Result<Problem<T>> {
         let (m, k, n) = (a.layout.rows, a.layout.cols, b.layout.cols);
         if !T::has(self.activation) {
-            let asked = format!("{:?}", self.activation);
+            let asked = Function::Activation(self.activation).name().to_owned();
             return Err(Error::Activation { asked, element: T::NAME });
         }
         let bias = match (self.bias, self.bias_per_row) {
