@@ -180,6 +180,8 @@ impl Function {
             Self::Activation(Activation::Identity | Activation::Relu) => 0.0,
             Self::Activation(Activation::LeakyRelu { .. }) => 0.5,
             Self::Activation(Activation::Tanh | Activation::Sigmoid) => 1.0,
+            // 2.0041 at -3.689586
+            Self::Activation(Activation::Gelu) => 2.01,
             Self::Activation(_) => 2.0,
             _ => 1.0,
         }

@@ -1,4 +1,4 @@
-//! GELU (Hendrycks and Gimpel 2016), exact and in the tanh form, at most 2 ULP.
+//! GELU (Hendrycks and Gimpel 2016), exact (at most 2.01 ULP) and in the tanh form (at most 2 ULP).
 //!
 //! Exact: near 0 it is x Phi(x) with Phi(x) = 1/2 + x S(x^2); beyond, with a = |x|, the product a Phi(-a) is
 //! e^(-a^2 / 2 - ln sqrt(2 pi) + L(a)) without cancellation however far into the tail, and is subtracted from max(0, x). L, the
