@@ -72,10 +72,9 @@ impl Tuning {
     /// (see `docs/design.md`).
     pub(crate) fn model<T: Float>(kernel: &Kernel<T>, cpu: &Cpu) -> Self {
         let block = cpu.l2() / 2 / size_of::<T>();
-        let deepest = block / (8 * kernel.nr) / CHUNK * CHUNK;
         Self {
             block,
-            kc: deepest.clamp(CHUNK, 4 * CHUNK),
+            kc: deepest(block, 8 * kernel.nr),
             pack_rows: 160,
             near: block,
             pack_rows_far: 24,
@@ -85,14 +84,27 @@ impl Tuning {
 
     /// The block sizes for a problem of `m` rows and depth `k`.
     ///
-    /// Where all of m is one row of tiles, a block is read only once, and is one panel, which stays in the first cache.
+    /// Where all of m is one row of tiles, a block is read only once, and is one panel, which stays in the first cache. An A
+    /// that is smaller than a block can be read for each of many: then they are narrow and deep, and stay in the second
+    /// cache, of which they fill three quarters.
     pub(crate) fn blocks<T: Float>(&self, kernel: &Kernel<T>, m: usize, k: usize) -> Blocking {
         if m <= kernel.mr {
             return Blocking { kc: CHUNK, nc: kernel.nr };
         }
-        let kc = self.kc.min(k).max(1);
-        Blocking { kc, nc: self.block / kc }
+        let (block, kc) = if m.saturating_mul(k) <= self.block {
+            let block = (self.near + self.near / 2).min(self.block);
+            (block, deepest(block, 4 * kernel.nr))
+        } else {
+            (self.block, self.kc)
+        };
+        let kc = kc.min(k).max(1);
+        Blocking { kc, nc: block / kc }
     }
+}
+
+/// How deep a block of so many elements and columns is; one that is deeper than this gains nothing.
+fn deepest(block: usize, columns: usize) -> usize {
+    (block / columns / CHUNK * CHUNK).clamp(CHUNK, 4 * CHUNK)
 }
 
 /// A tuning and where it comes from.
