@@ -38,7 +38,8 @@ pub struct Kernel<T: 'static> {
     pub(crate) mr: usize,
     /// Columns of the tallest tile, and of a packed panel of B.
     pub(crate) nr: usize,
-    /// The micro-kernels of height 1 to `mr`; the taller, the narrower.
+    /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`, are for
+    /// products of one tile.
     pub(crate) tiles: &'static [Tiles<T>],
     pub(crate) pack: PackFn<T>,
     pub(crate) round: RoundFn<T>,
@@ -52,12 +53,12 @@ pub struct Kernel<T: 'static> {
 }
 
 impl<T: Float> Kernel<T> {
-    /// The kernels of `S`, of which the micro-kernels are given: one for each height.
+    /// The kernels of `S`, of which the micro-kernels are given: a set for each height.
     pub(crate) const fn new<S: Activations<T> + Rounding<T>>(tiles: &'static [Tiles<T>]) -> Self {
         Self {
             name: S::NAME,
             lanes: S::LANES,
-            mr: tiles.len(),
+            mr: tallest(tiles),
             nr: PANEL * S::LANES,
             tiles,
             pack: pack::<S, T>,
@@ -80,6 +81,12 @@ impl<T: Float> Kernel<T> {
         self.unit.as_ref().filter(|_| precision != Precision::F32 && k >= LEAST_K)
     }
 
+    /// Whether there is a tile of these sizes.
+    #[inline]
+    pub(crate) fn is_tile(&self, m: usize, n: usize) -> bool {
+        m <= self.tiles.len() && n <= self.tiles[m - 1].masked.len() * self.lanes
+    }
+
     /// Columns of the widest tile for a problem of `m` rows.
     #[inline]
     pub(crate) fn width(&self, m: usize) -> usize {
@@ -96,6 +103,15 @@ impl<T: Float> Kernel<T> {
     pub(crate) fn tuned(&self) -> &Tuned {
         self.tuned.get_or_init(|| Tuned::find(self))
     }
+}
+
+/// The height of the tallest tiles that are as wide as a panel.
+const fn tallest<T>(tiles: &[Tiles<T>]) -> usize {
+    let mut mr = tiles.len();
+    while tiles[mr - 1].masked.len() < PANEL {
+        mr -= 1;
+    }
+    mr
 }
 
 /// The environment variable that pins a row.

@@ -465,6 +465,20 @@ fn matrix_times_vector() {
 }
 
 #[test]
+fn vector_times_matrix() {
+    let (row, sparse) = (Layout::RowMajor, Layout::Sparse);
+    for k in [3, 16, CHUNK - 1, 2 * CHUNK + 19] {
+        for n in [65, 108, 257, 1100] {
+            for (layouts, beta) in [((row, row, row), 0.0), ((sparse, Layout::Sub, row), 0.5)] {
+                let case = Case { layouts, beta, bias: Along::Columns, ..Case::plain(1, k, n) };
+                case.check::<f32>(&backends(), &WAYS);
+                case.check::<f64>(&backends(), &WAYS);
+            }
+        }
+    }
+}
+
+#[test]
 fn large_enough_for_every_loop_with_the_default_blocks() {
     for (m, k, n) in [(500, 520, 300), (300, 1100, 130)] {
         Case::plain(m, k, n).check::<f32>(&backends(), &WAYS[..1]);
@@ -608,6 +622,33 @@ mod random {
             let blocking = Blocking { kc, nc };
             case.check::<f32>(&backends(), &[(None, &Serial), (Some(blocking), &Serial)]);
             case.check::<f64>(&backends(), &[(None, &Serial), (Some(blocking), &Serial)]);
+        }
+    }
+}
+
+/// Parts are more than threads where they stay large on both sides, and never fewer where threads pay.
+#[test]
+fn parts_for_threads() {
+    struct Two;
+    impl Par for Two {
+        fn threads(&self) -> usize {
+            2
+        }
+        fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+            (0..jobs).for_each(job);
+        }
+    }
+    for backend in backends() {
+        let tuning = Tuning { thread_work: 2_000_000, ..backend.model::<f32>() };
+        let gemm = Gemm::<f32>::new().backend(backend).tuning(&tuning).par(&Two);
+        for (m, k, n, jobs) in [
+            (32, 784, 128, "1 along m by 1 along n"),
+            (128, 784, 512, "1 along m by 8 along n"),
+            (100, 100_000, 4, "2 along m by 1 along n"),
+            (60, 6000, 256, "1 along m by 2 along n"),
+        ] {
+            let told = gemm.explain(m, k, n).unwrap().to_string();
+            assert!(told.contains(jobs), "{m}x{k}x{n}, expected {jobs}: {told}");
         }
     }
 }

@@ -67,13 +67,16 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: *mu
             unsafe { (kernel.pack)(&panel) };
             a = Matrix { ptr: room, row: 1, col: rows as isize, packed: true };
         }
-        if x.a.col == 1 {
+        if x.a.col == 1 && x.k >= NEAR {
             ahead(x, i + rows..(i + 2 * rows).min(x.m));
         }
         // SAFETY: a row of tiles of the caller's problem.
         unsafe { row(kernel, x, (i, rows), a, width) };
     }
 }
+
+/// Rows of A that are shorter are near by themselves.
+const NEAR: usize = 64;
 
 /// Fetches the beginnings of the rows of A that are next: the CPU goes on along each by itself, but starts late.
 #[inline(always)]
@@ -93,9 +96,12 @@ fn ahead<T: Float>(x: &Problem<T>, rows: Range<usize>) {
 /// As [`run`]; `a` is row `i` of A, or its panel.
 #[inline(always)]
 unsafe fn row<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, (i, rows): (usize, usize), a: Matrix<T>, width: usize) {
-    for j in (0..x.n).step_by(width) {
+    // `step_by` would divide, which takes as long as a small tile.
+    let mut j = 0;
+    while j < x.n {
         // SAFETY: a tile of the caller's block.
         unsafe { one(kernel, x, (i, rows), (j, width.min(x.n - j)), a) };
+        j += width;
     }
     if x.c.col == 1 {
         finish(kernel, x, (i, rows), (0, x.n), x.c.at(i, 0).ptr, x.c.row);
@@ -116,10 +122,10 @@ pub(crate) unsafe fn single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     }
 }
 
-/// Computes a problem of one row, whose columns of B are contiguous, without packing B.
+/// Computes a problem of one row, without packing B.
 ///
 /// # Safety
-/// As [`run`], but for B.
+/// As [`run`], but for B, whose rows or columns are contiguous.
 pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     let row = Gemv {
         k: x.k,
@@ -127,6 +133,7 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
         a: x.a.ptr.cast_const(),
         a_col: x.a.col,
         b: x.b.ptr.cast_const(),
+        b_row: x.b.row,
         b_col: x.b.col,
         c: x.c.ptr,
         alpha: x.alpha,

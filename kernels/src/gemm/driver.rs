@@ -115,7 +115,7 @@ pub(crate) enum Method {
     Scale,
     /// One tile, operands where they lie.
     Tile,
-    /// One row times columns that are contiguous.
+    /// One row times rows or columns that are contiguous.
     Vector,
     /// Loops 2 and 1 alone, operands where they lie.
     Direct,
@@ -151,8 +151,8 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         return precision::route(kernel, x, set);
     }
     let route = |method, jobs| Route { transposed, method, jobs };
-    let is_tile = |m, n| m <= kernel.mr && n <= kernel.width(m) && (b.col == 1 || b.packed);
-    if set.blocking.is_none() && is_tile(m, n) {
+    let place = (b.col == 1 || b.packed) && (!a.packed || m <= kernel.mr);
+    if set.blocking.is_none() && place && kernel.is_tile(m, n) {
         return route(Method::Tile, (1, 1));
     }
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
@@ -168,7 +168,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         let blocking = blocking.fit(kernel.nr);
         return route(Method::Blocks { pack_a: !a.packed, pack_b: !b.packed, blocking }, jobs);
     }
-    if m == 1 && !a.packed && !b.packed && b.row == 1 && b.col != 1 && (x.c.row == 1 || x.c.col == 1) {
+    if m == 1 && !a.packed && !b.packed && (b.row == 1 || b.col == 1) && (x.c.row == 1 || x.c.col == 1) {
         return route(Method::Vector, jobs);
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
@@ -188,17 +188,22 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
 /// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
 /// not hold up the others. `paid` is the work, in units that pay for a thread.
 fn grid<T: Float>(kernel: &Kernel<T>, (m, n): (usize, usize), threads: usize, paid: usize) -> (usize, usize) {
-    let parts = if paid / (4 * threads) >= 8 { 4 * threads } else { threads };
     // The grid whose largest part is smallest, counted in vectors; ties go to the squarer part, which reads less.
-    let cost = |jm: usize, jn: usize| {
-        let (m, n) = (m.div_ceil(jm), n.div_ceil(jn));
-        (m * n.div_ceil(kernel.lanes), m + n)
+    let best = |parts: usize, side: usize| {
+        (1..=parts.min(m))
+            .map(|jm| (jm, (parts / jm).min(n.div_ceil(kernel.lanes)).max(1)))
+            .filter(|&(jm, jn)| (jm == 1 || m / jm >= side) && (jn == 1 || n / jn >= side))
+            .min_by_key(|&(jm, jn)| {
+                let (m, n) = (m.div_ceil(jm), n.div_ceil(jn));
+                (m * n.div_ceil(kernel.lanes), m + n)
+            })
     };
-    (1..=parts.min(m))
-        .map(|jm| (jm, (parts / jm).min(n.div_ceil(kernel.lanes)).max(1)))
-        .min_by_key(|&(jm, jn)| cost(jm, jn))
-        .unwrap_or((1, 1))
+    let many = if paid / (4 * threads) >= 2 { best(4 * threads, SIDE) } else { None };
+    many.filter(|(jm, jn)| jm * jn > threads).or_else(|| best(threads, 1)).unwrap_or((1, 1))
 }
+
+/// Rows or columns of a part, where there are more parts than threads: fewer read the other operand too often.
+const SIDE: usize = 64;
 
 /// Computes the problem.
 ///

@@ -69,9 +69,7 @@ impl fmt::Display for Explanation {
         match route.method {
             Method::Scale => writeln!(f, "  route    no products: C is scaled")?,
             Method::Tile => writeln!(f, "  route    one tile: it fits the registers")?,
-            Method::Vector => {
-                writeln!(f, "  route    matrix-vector: squares of the matrix are transposed in registers")?
-            }
+            Method::Vector => writeln!(f, "  route    matrix-vector: the matrix is read once, as it lies")?,
             Method::Direct => writeln!(f, "  route    direct: both operands are read where they lie")?,
             Method::Blocks { pack_a, pack_b, blocking } => blocked(f, pack_a, pack_b, blocking)?,
             Method::Rounded { blocking, .. } => blocked(f, !a.packed, !b.packed, blocking)?,

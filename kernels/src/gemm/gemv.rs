@@ -1,6 +1,9 @@
-//! A vector times a matrix whose columns are contiguous: c = a B with B's elements adjacent along k.
+//! A vector times a matrix, c = a B, read once in the order in which it lies.
 //!
-//! The sum over k is one chain (see [`definition`](crate::reference::definition)), so lanes must be columns, which lie
+//! Where B's rows are contiguous, a few of them at a time are added to all sums, so that they are read as they lie, and not
+//! as the columns of one tile after those of another.
+//!
+//! Where its columns are, the sum over k being one chain (see [`definition`](crate::reference::definition)), lanes must be columns, which lie
 //! apart: squares of B are transposed in registers and used at once. A chain takes four cycles a step, far more than a
 //! step of it is fed in, so [`CHAINS`] of them run side by side: the sums of groups of columns, which share what is read
 //! of A, or where those columns do not fit the first cache together, of different chunks.
@@ -20,8 +23,10 @@ pub(crate) struct Gemv<T> {
     pub a: *const T,
     /// From an element of it to the next.
     pub a_col: isize,
-    /// Element (0, 0) of B; the elements of a column are adjacent.
+    /// Element (0, 0) of B; the elements of a row or those of a column are adjacent.
     pub b: *const T,
+    /// From a row of B to the next.
+    pub b_row: isize,
     /// From a column of B to the next.
     pub b_col: isize,
     /// The row of C, dense.
@@ -59,6 +64,9 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
         #[inline(always)]
         // SAFETY: the caller's promise.
         || unsafe {
+            if x.b_col == 1 {
+                return rows(s, x);
+            }
             let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
             let period = SPAN / (CHAINS * S::LANES);
             let apart = x.b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
@@ -85,6 +93,93 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
             }
         },
     );
+}
+
+/// Columns whose sums are kept in the first cache.
+const SUMS: usize = 1024;
+
+/// Rows of B that are added to them at a time.
+const ROWS: usize = 16;
+
+/// Vectors of sums that are in registers meanwhile.
+const WIDE: usize = 8;
+
+/// All of C, where B's rows are contiguous.
+///
+/// # Safety
+/// See [`GemvFn`].
+#[inline(always)]
+unsafe fn rows<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
+    let mut sums = [MaybeUninit::<T>::uninit(); SUMS];
+    for j in (0..x.n).step_by(SUMS) {
+        let columns = SUMS.min(x.n - j);
+        for chunk in 0..x.k.div_ceil(CHUNK) {
+            let end = x.k.min((chunk + 1) * CHUNK);
+            for p in (chunk * CHUNK..end).step_by(ROWS) {
+                let (steps, first) = (ROWS.min(end - p), p == chunk * CHUNK);
+                let mut i = 0;
+                // SAFETY: these rows and columns of B, and the sums of these columns.
+                unsafe {
+                    while i + WIDE * S::LANES <= columns {
+                        strip::<S, T, WIDE, false>(s, x, (p, steps), (j + i, S::LANES), first, &mut sums[i..]);
+                        i += WIDE * S::LANES;
+                    }
+                    while i + WIDE / 2 * S::LANES <= columns {
+                        strip::<S, T, { WIDE / 2 }, false>(s, x, (p, steps), (j + i, S::LANES), first, &mut sums[i..]);
+                        i += WIDE / 2 * S::LANES;
+                    }
+                    while i < columns {
+                        let lanes = S::LANES.min(columns - i);
+                        strip::<S, T, 1, true>(s, x, (p, steps), (j + i, lanes), first, &mut sums[i..]);
+                        i += S::LANES;
+                    }
+                }
+            }
+            for i in (0..columns).step_by(S::LANES) {
+                // SAFETY: the sums of these columns, all written above.
+                unsafe { add(s, x, chunk, j + i, S::LANES.min(columns - i), s.load(sums[i..].as_ptr().cast())) };
+            }
+        }
+    }
+}
+
+/// Adds the products of `steps` rows of B from `p` on to the sums of `N` vectors of columns from `j` on, which are 0 at
+/// `first`. If it is `MASKED`, the vector has so many `lanes`.
+///
+/// # Safety
+/// There are such rows and columns; unless it is the first time, the sums were written.
+#[inline(always)]
+unsafe fn strip<S: Simd<T>, T: Float, const N: usize, const MASKED: bool>(
+    s: S,
+    x: &Gemv<T>,
+    (p, steps): (usize, usize),
+    (j, lanes): (usize, usize),
+    first: bool,
+    sums: &mut [MaybeUninit<T>],
+) {
+    let mask = s.first(lanes);
+    let sums = sums[..N * S::LANES].as_mut_ptr().cast::<T>();
+    let mut a = x.a.wrapping_offset(p as isize * x.a_col);
+    let mut b = x.b.wrapping_offset(p as isize * x.b_row).wrapping_add(j);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut acc = [s.splat(T::ZERO); N];
+        if !first {
+            acc = from_fn(|v| s.load(sums.add(v * S::LANES)));
+        }
+        for _ in 0..steps {
+            let av = s.splat(*a);
+            for (v, acc) in acc.iter_mut().enumerate() {
+                let b = b.wrapping_add(v * S::LANES);
+                *acc = s.fma(av, if MASKED { s.load_masked(b, mask) } else { s.load(b) }, *acc);
+            }
+            a = a.wrapping_offset(x.a_col);
+            b = b.wrapping_offset(x.b_row);
+        }
+        for (v, acc) in acc.into_iter().enumerate() {
+            s.store(sums.add(v * S::LANES), acc);
+        }
+    }
 }
 
 /// Adds to C the sums of a chunk in `CHAINS` groups of columns from `j` on.

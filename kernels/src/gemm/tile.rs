@@ -299,6 +299,12 @@ unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MA
     );
 }
 
+/// The micro-kernels of height `MR`, one vector wide.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const fn tiles1<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
+    Tiles { masked: &[entry::<S, T, MR, 1, true>], full: entry::<S, T, MR, 1, false> }
+}
+
 /// The micro-kernels of height `MR`, up to two vectors wide.
 pub(crate) const fn tiles2<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     Tiles { masked: &[entry::<S, T, MR, 1, true>, entry::<S, T, MR, 2, true>], full: entry::<S, T, MR, 2, false> }

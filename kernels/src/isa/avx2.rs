@@ -430,6 +430,12 @@ const F32: &[Tiles<f32>] = &[
     tile::tiles2::<Avx2, f32, 4>(),
     tile::tiles2::<Avx2, f32, 5>(),
     tile::tiles2::<Avx2, f32, 6>(),
+    tile::tiles1::<Avx2, f32, 7>(),
+    tile::tiles1::<Avx2, f32, 8>(),
+    tile::tiles1::<Avx2, f32, 9>(),
+    tile::tiles1::<Avx2, f32, 10>(),
+    tile::tiles1::<Avx2, f32, 11>(),
+    tile::tiles1::<Avx2, f32, 12>(),
 ];
 
 const F64: &[Tiles<f64>] = &[
@@ -439,6 +445,12 @@ const F64: &[Tiles<f64>] = &[
     tile::tiles2::<Avx2, f64, 4>(),
     tile::tiles2::<Avx2, f64, 5>(),
     tile::tiles2::<Avx2, f64, 6>(),
+    tile::tiles1::<Avx2, f64, 7>(),
+    tile::tiles1::<Avx2, f64, 8>(),
+    tile::tiles1::<Avx2, f64, 9>(),
+    tile::tiles1::<Avx2, f64, 10>(),
+    tile::tiles1::<Avx2, f64, 11>(),
+    tile::tiles1::<Avx2, f64, 12>(),
 ];
 
 pub(crate) static ROW: Backend = row(Avx2::NAME, "AVX2 and FMA", Avx2::detect, None);
