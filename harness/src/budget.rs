@@ -59,7 +59,8 @@ pub fn measure(
     let images = (0..samples * inputs).map(|_| rng.random_range(0..=255)).collect();
     let labels = (0..samples).map(|_| rng.random_range(0..classes as u32)).collect();
     let data = Dataset::new(images, labels, 1, inputs)?;
-    let engine = Stopwatch { engine: Kernels { backend, par }, laps: RefCell::default() };
+    let engine =
+        Stopwatch { engine: Kernels { backend, par, precision: Default::default() }, laps: RefCell::default() };
     let recipe = Recipe { epochs: 1, batch, ..Recipe::default() };
     let mut trainer = Trainer::new(model, recipe, &engine)?;
     trainer.fit(&data, &mut ())?;

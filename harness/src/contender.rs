@@ -1,6 +1,6 @@
 //! Who takes part in a comparison.
 
-use kernels::Backend;
+use kernels::{Backend, Precision};
 use peers::Peer;
 use std::fmt;
 
@@ -19,6 +19,8 @@ pub enum Contender {
     Row(&'static Backend),
     /// A row of the kernels' table, on so many threads.
     Team(&'static Backend, usize),
+    /// A row of the kernels' table, in a precision that is not the default, on so many threads.
+    Precise(&'static Backend, Precision, usize),
     /// Another library, on so many threads if it lets its caller choose.
     Peer(&'static dyn Peer, usize),
 }
@@ -40,7 +42,7 @@ impl Contender {
     /// The row of the kernels' table, if it is one.
     pub fn backend(&self) -> Option<&'static Backend> {
         match self {
-            Self::Row(backend) | Self::Team(backend, _) => Some(backend),
+            Self::Row(backend) | Self::Team(backend, _) | Self::Precise(backend, ..) => Some(backend),
             _ => None,
         }
     }
@@ -53,14 +55,19 @@ impl Contender {
     /// How many threads it was given.
     pub fn threads(&self) -> usize {
         match *self {
-            Self::Team(_, threads) | Self::Peer(_, threads) => threads,
+            Self::Team(_, threads) | Self::Precise(_, _, threads) | Self::Peer(_, threads) => threads,
             _ => 1,
         }
     }
 
+    /// In which precision it multiplies.
+    pub fn precision(&self) -> Precision {
+        if let Self::Precise(_, precision, _) = self { *precision } else { Precision::F32 }
+    }
+
     /// Whether the result must have the same bits as that of every other contender that says yes.
     pub fn bits_match(&self) -> bool {
-        self.backend().is_some_and(Backend::bits_match)
+        self.precision() == Precision::F32 && self.backend().is_some_and(Backend::bits_match)
     }
 }
 
@@ -79,6 +86,8 @@ impl fmt::Display for Contender {
             Self::NaiveBlocked => f.pad("naive blocked"),
             Self::Row(backend) => f.pad(backend.name()),
             Self::Team(backend, threads) => f.pad(&format!("{} x{threads}", backend.name())),
+            Self::Precise(backend, precision, 1) => f.pad(&format!("{} {precision}", backend.name())),
+            Self::Precise(backend, precision, threads) => f.pad(&format!("{} {precision} x{threads}", backend.name())),
             Self::Peer(peer, _) => f.pad(peer.name()),
         }
     }

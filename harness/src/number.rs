@@ -1,7 +1,7 @@
 //! The element types of cases.
 
 use crate::naive;
-use kernels::reference;
+use kernels::{Gemm, Precision, reference};
 use rand::distr::uniform::SampleUniform;
 use std::fmt;
 use std::ops::Range;
@@ -21,6 +21,8 @@ pub trait Number: kernels::Element + peers::Scalar + SampleUniform + Into<f64> +
     const NAIVE: Option<[NaiveProduct<Self>; 3]>;
     /// Its bits.
     fn bits(self) -> u64;
+    /// A product in a precision, where products of this type have it.
+    fn in_precision(gemm: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>>;
 }
 
 impl Number for f32 {
@@ -32,6 +34,9 @@ impl Number for f32 {
     fn bits(self) -> u64 {
         self.to_bits().into()
     }
+    fn in_precision(gemm: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>> {
+        Some(gemm.precision(precision))
+    }
 }
 
 impl Number for f64 {
@@ -41,5 +46,8 @@ impl Number for f64 {
     const NAIVE: Option<[NaiveProduct<Self>; 3]> = None;
     fn bits(self) -> u64 {
         self.to_bits()
+    }
+    fn in_precision(gemm: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>> {
+        (precision == Precision::F32).then_some(gemm)
     }
 }

@@ -5,7 +5,7 @@ use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::interrupt::{self, Watch};
 use crate::measure::{self, Samples};
-use kernels::{Par, Team};
+use kernels::{Par, Precision, Team};
 use nn::{
     BatchEnd, Dataset, Engine, EpochEnd, Kernels, LoopOrder, Metrics, Mlp, Mnist, Naive, Observer, Recipe, Trainer,
 };
@@ -40,7 +40,10 @@ impl Runner {
         match self.who {
             Contender::NaiveLoop | Contender::NaiveIjk => Box::new(Naive { order: LoopOrder::Ijk }),
             Contender::NaiveIkj => Box::new(Naive { order: LoopOrder::Ikj }),
-            Contender::Row(backend) | Contender::Team(backend, _) => Box::new(Kernels { backend, par: &self.team }),
+            Contender::Row(backend) | Contender::Team(backend, _) => {
+                Box::new(Kernels { backend, par: &self.team, precision: Precision::F32 })
+            }
+            Contender::Precise(backend, precision, _) => Box::new(Kernels { backend, par: &self.team, precision }),
             Contender::NaiveBlocked | Contender::Peer(..) => panic!("{} does not train", self.who),
         }
     }

@@ -48,6 +48,10 @@ fn operands(kind: &str, k: usize, seed: u64) -> (Vec<f32>, Vec<f32>) {
 
 #[test]
 fn six_products_are_as_exact_as_f32() {
+    // Nothing in it depends on the row, and emulators, under which rows are pinned, are slow.
+    if std::env::var_os("KERNELS_ISA").is_some() {
+        return;
+    }
     println!("| data | k | F32 | F32Amx | Bf16x3, tiles | Bf16x3 | Bf16, tiles | Bf16 |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut ratios = Vec::new();

@@ -13,8 +13,12 @@ use kernels::{Activation, Backend, Serial, reference};
 fn engines() -> Vec<(String, Box<dyn Engine>)> {
     let naive = [LoopOrder::Ijk, LoopOrder::Ikj];
     let naive = naive.map(|order| (format!("naive {order:?}"), Box::new(Naive { order }) as Box<dyn Engine>));
-    let kernels = Backend::supported()
-        .map(|backend| (backend.name().into(), Box::new(Kernels { backend, par: &Serial }) as Box<dyn Engine>));
+    let kernels = Backend::supported().map(|backend| {
+        (
+            backend.name().into(),
+            Box::new(Kernels { backend, par: &Serial, precision: Default::default() }) as Box<dyn Engine>,
+        )
+    });
     kernels.chain(naive).collect()
 }
 
@@ -213,7 +217,7 @@ fn losses() -> Result<()> {
 /// Far out, where a naive formula overflows: the loss is finite and the gradient right.
 #[test]
 fn losses_far_out() -> Result<()> {
-    let engine = Kernels { backend: Backend::active()?, par: &Serial };
+    let engine = Kernels { backend: Backend::active()?, par: &Serial, precision: Default::default() };
     for (z, t, loss, slope) in
         [(1e4, 0.0, 1e4, 1.0), (-1e4, 1.0, 1e4, -1.0), (1e4, 1.0, 0.0, 0.0), (0.0, 0.5, 2f32.ln(), 0.0)]
     {

@@ -68,7 +68,7 @@ mod schedule;
 mod store;
 mod train;
 
-pub use ::kernels::Activation;
+pub use ::kernels::{Activation, Precision};
 pub use data::{Cleaner, Column, CsvFormat, Dataset, Fold, Missing, Mnist, Repairs, Scaler, Scaling, Table, Targets};
 pub use dense::{Dense, Initialiser};
 pub use engine::{Engine, Kernels, LoopOrder, Naive};

@@ -6,7 +6,7 @@ use crate::metrics::argmax;
 use crate::mlp::Mlp;
 use crate::norm::{Norm, scale_and_shift};
 use crate::store::{Store, first_mut};
-use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Packed, Plan};
+use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Packed, Plan, Precision};
 use std::cell::Cell;
 use std::mem::swap;
 
@@ -134,6 +134,7 @@ pub struct Predictor {
     /// Columns of the widest output of a hidden layer.
     width: usize,
     backend: &'static Backend,
+    precision: Precision,
 }
 
 thread_local! {
@@ -162,11 +163,19 @@ impl Predictor {
     /// # Errors
     /// When a layer is too large to be packed.
     pub fn on(backend: &'static Backend, model: &Mlp) -> Result<Self> {
+        Self::precise(backend, Precision::F32, model)
+    }
+
+    /// [`Self::on`], with products of this precision, for which [`Backend::active_for`] has the row that suits.
+    ///
+    /// # Errors
+    /// As [`Self::on`].
+    pub fn precise(backend: &'static Backend, precision: Precision, model: &Mlp) -> Result<Self> {
         let mut layers = Vec::new();
         for (layer, parameters, running) in model.parts() {
             let crate::Dense { inputs, outputs, activation, norm, .. } = *layer;
             let [weights, others @ ..] = layer.parts(parameters);
-            let gemm = Gemm::new().backend(backend);
+            let gemm = Gemm::new().backend(backend).precision(precision);
             let weights = gemm.pack_b(MatRef::new(weights, inputs, outputs)?)?;
             let plan = |rows| {
                 let (x, y) = (Layout::row_major(rows, inputs), Layout::row_major(rows, outputs));
@@ -177,7 +186,7 @@ impl Predictor {
             layers.push(Layer { inputs, outputs, weights, bias, norm, gamma, beta, running, activation, plans });
         }
         let width = layers[1..].iter().map(|layer| layer.inputs).max().unwrap_or(0);
-        Ok(Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend })
+        Ok(Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend, precision })
     }
 
     /// Numbers or pixels of a sample.
@@ -341,7 +350,7 @@ impl Predictor {
 
     fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32], saved: &mut [f32]) -> Result<()> {
         let &Layer { inputs, outputs, ref weights, ref bias, norm, activation, ref plans, .. } = layer;
-        let gemm = Gemm::new().backend(self.backend).bias(bias);
+        let gemm = Gemm::new().backend(self.backend).precision(self.precision).bias(bias);
         let gemm = if norm == Norm::None { gemm.activation(activation) } else { gemm };
         let gemm = match rows {
             1 => gemm.plan(&plans[0]),

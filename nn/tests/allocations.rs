@@ -149,13 +149,13 @@ fn allocations() -> Result<()> {
     a_prediction_allocates_nothing()?;
     a_rich_step_allocates_nothing(&Kernels::active()?)?;
     for backend in Backend::supported() {
-        a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &Serial }, 0)?;
+        a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &Serial, precision: Default::default() }, 0)?;
     }
     a_step_allocates_nothing("naive", &Naive { order: LoopOrder::Ikj }, 0)?;
     // Only now: a thread that is starting allocates too.
     let team = Team::new(2);
     for backend in Backend::supported() {
-        a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &team }, 8)?;
+        a_step_allocates_nothing(backend.name(), &Kernels { backend, par: &team, precision: Default::default() }, 8)?;
     }
     Ok(())
 }

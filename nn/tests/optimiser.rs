@@ -5,7 +5,7 @@ use nn::{Adam, Clip, Engine, Kernels, LoopOrder, Loss, Mlp, Naive, Penalty, Reci
 
 fn for_each_engine(test: impl Fn(&str, &dyn Engine) -> Result<()>) -> Result<()> {
     for backend in Backend::supported() {
-        test(backend.name(), &Kernels { backend, par: &Serial })?;
+        test(backend.name(), &Kernels { backend, par: &Serial, precision: Default::default() })?;
     }
     test("naive", &Naive { order: LoopOrder::Ikj })
 }
@@ -100,16 +100,16 @@ fn threads_share_an_update() -> Result<()> {
         };
         let naive = update(&Naive { order: LoopOrder::Ikj })?;
         for backend in Backend::supported() {
-            let expected = update(&Kernels { backend, par: &Serial })?;
+            let expected = update(&Kernels { backend, par: &Serial, precision: Default::default() })?;
             for threads in 2..=3 {
-                let found = update(&Kernels { backend, par: &Team::new(threads) })?;
+                let found = update(&Kernels { backend, par: &Team::new(threads), precision: Default::default() })?;
                 assert!(found == expected, "{rule:?} on {} with {threads} threads has other bits", backend.name());
             }
             let close = |x: &[f32], y: &[f32]| x.iter().zip(y).all(|(x, y)| (x - y).abs() < 1e-5);
             assert!(close(&expected.0, &naive.0) && close(&expected.1, &naive.1), "{rule:?} on {}", backend.name());
         }
     }
-    let engine = Kernels { backend: Backend::active()?, par: &Team::new(2) };
+    let engine = Kernels { backend: Backend::active()?, par: &Team::new(2), precision: Default::default() };
     assert!(engine.update(&Update::Adam(adam), &vec![0.0; N], &mut vec![0.0; N], &mut vec![0.0; N]).is_err());
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Predictions: the bits of the model's own evaluation, whatever the batch, the thread and the row of the kernels.
 
-use kernels::{Backend, Serial};
+use kernels::{Backend, Precision, Serial};
 use nn::{
     Activation, Dataset, Dense, Initialiser, Kernels, Mlp, Norm, Predictor, Ranked, Result, Scaler, Scaling, Targets,
     metrics,
@@ -63,15 +63,15 @@ fn the_bits_are_those_of_the_model() -> Result<()> {
         let (inputs, outputs, count) = (model.inputs(), model.outputs(), 300);
         let x = numbers(count * inputs, 7);
         let data = data(&x, inputs);
-        for backend in Backend::supported() {
-            let engine = Kernels { backend, par: &Serial };
-            let predictor = Predictor::on(backend, model)?;
+        for (backend, precision) in Backend::supported().flat_map(|backend| Precision::ALL.map(|p| (backend, p))) {
+            let engine = Kernels { backend, par: &Serial, precision };
+            let predictor = Predictor::precise(backend, precision, model)?;
             let mut found = vec![0.0; count * outputs];
             predictor.run(&x, &mut found)?;
-            assert_eq!(bits(&found), bits(&model.run(&engine, &data)?), "model {m}, {backend:?}");
+            assert_eq!(bits(&found), bits(&model.run(&engine, &data)?), "model {m}, {backend:?}, {precision}");
             predictor.probabilities(&x, &mut found)?;
             let probabilities = model.probabilities(&engine, &data)?;
-            assert_eq!(bits(&found), bits(&probabilities), "model {m}, {backend:?}");
+            assert_eq!(bits(&found), bits(&probabilities), "model {m}, {backend:?}, {precision}");
             let mut classes = vec![0; count];
             predictor.classes(&x, &mut classes)?;
             assert_eq!(classes, model.predict(&engine, &data)?);

@@ -180,14 +180,17 @@ fn same_recipe_same_bits() -> Result<()> {
         let mut common = None;
         for backend in Backend::supported().filter(|backend| backend.bits_match()) {
             for threads in 1..=3 {
-                let found = train(&Kernels { backend, par: &Team::new(threads) }, recipe.clone())?;
+                let found = train(
+                    &Kernels { backend, par: &Team::new(threads), precision: Default::default() },
+                    recipe.clone(),
+                )?;
                 let same = *common.get_or_insert_with(|| found.clone()) == found;
                 assert!(same, "{} with {threads} threads gives other weights", backend.name());
             }
         }
         let backend = Backend::active()?;
         let other = Recipe { seed: 1, ..recipe };
-        assert!(train(&Kernels { backend, par: &Serial }, other)? != common.unwrap());
+        assert!(train(&Kernels { backend, par: &Serial, precision: Default::default() }, other)? != common.unwrap());
     }
     Ok(())
 }

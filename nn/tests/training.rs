@@ -47,11 +47,14 @@ fn same_seed_same_bits() -> Result<()> {
             // A row without fused multiply-add has bits of its own, but they too are the same for all thread counts.
             let expected = if backend.bits_match() { &mut common } else { &mut None };
             for threads in 1..=3 {
-                let found = run(&Kernels { backend, par: &Team::new(threads) }, 0)?;
+                let found = run(&Kernels { backend, par: &Team::new(threads), precision: Default::default() }, 0)?;
                 let same = *expected.get_or_insert_with(|| found.clone()) == found;
                 assert!(same, "{} with {threads} threads gives other weights", backend.name());
             }
-            assert!(run(&Kernels { backend, par: &Serial }, 1)? != *expected.as_ref().unwrap());
+            assert!(
+                run(&Kernels { backend, par: &Serial, precision: Default::default() }, 1)?
+                    != *expected.as_ref().unwrap()
+            );
         }
     }
     Ok(())

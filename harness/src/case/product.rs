@@ -5,7 +5,7 @@ use crate::contender::Contender;
 use crate::measure::Timed;
 use crate::number::{NaiveProduct, Number};
 use crate::verify::{self, Oracle};
-use kernels::{Backend, MatMut, MatRef, Par, Serial, Team};
+use kernels::{Backend, MatMut, MatRef, Par, Precision, Serial, Team};
 use peers::Factor;
 use std::fmt;
 use std::hint::black_box;
@@ -95,12 +95,20 @@ impl<T: Number> Product<T> {
         Ok([timed(whole), timed(multiply), timed(pack)])
     }
 
-    fn kernels<'a>(&'a self, backend: &'static Backend, par: impl Par + 'a) -> Call<'a, T> {
-        Box::new(move |c| {
+    fn kernels<'a>(
+        &'a self,
+        backend: &'static Backend,
+        precision: Precision,
+        par: impl Par + 'a,
+    ) -> Option<Call<'a, T>> {
+        T::in_precision(kernels::Gemm::new(), precision)?;
+        Some(Box::new(move |c| {
             let a = view(&self.a, self.m, self.k, self.transposed[0]);
             let b = view(&self.b, self.k, self.n, self.transposed[1]);
-            kernels::Gemm::new().backend(backend).par(&par).run(a, b, MatMut::new(c, self.m, self.n)?)
-        })
+            let gemm = kernels::Gemm::new().backend(backend).par(&par);
+            let gemm = T::in_precision(gemm, precision).unwrap_or(gemm);
+            gemm.run(a, b, MatMut::new(c, self.m, self.n)?)
+        }))
     }
 }
 
@@ -146,8 +154,14 @@ impl<T: Number> Case<T> for Product<T> {
     }
 
     /// k roundings u give k u / (1 - k u), whatever the order of the sums; one unit more, as the oracle is rounded.
-    fn bound(&self, _: Contender) -> f64 {
-        self.k as f64 / (1.0 - self.k as f64 * T::ROUNDING) + 1.0
+    /// Operands of fewer bits are off by a rounding each, and three bf16 products leave out as much as that again.
+    fn bound(&self, who: Contender) -> f64 {
+        let operands = match who.precision() {
+            Precision::F32 | Precision::F32Amx => 0.0,
+            Precision::Bf16x3 => f64::from(4 << 7),
+            Precision::Bf16 => f64::from(3 << 15),
+        };
+        self.k as f64 / (1.0 - self.k as f64 * T::ROUNDING) + 1.0 + operands
     }
 
     fn start(&self) -> Start<'_, T> {
@@ -159,8 +173,10 @@ impl<T: Number> Case<T> for Product<T> {
             Contender::NaiveLoop | Contender::NaiveIjk => self.naive(T::NAIVE?[0]),
             Contender::NaiveIkj => self.naive(T::NAIVE?[1]),
             Contender::NaiveBlocked => self.naive(T::NAIVE?[2]),
-            Contender::Row(backend) => self.kernels(backend, Serial),
-            Contender::Team(backend, threads) => self.kernels(backend, Team::new(threads)),
+            Contender::Row(backend) => self.kernels(backend, Precision::F32, Serial)?,
+            Contender::Team(backend, threads) => self.kernels(backend, Precision::F32, Team::new(threads))?,
+            Contender::Precise(backend, precision, 1) => self.kernels(backend, precision, Serial)?,
+            Contender::Precise(backend, precision, threads) => self.kernels(backend, precision, Team::new(threads))?,
             Contender::Peer(peer, threads) => Box::new(move |c| {
                 let a = Factor { data: &self.a, transposed: self.transposed[0] };
                 let b = Factor { data: &self.b, transposed: self.transposed[1] };

@@ -673,7 +673,7 @@ fn trainings() -> Vec<(String, Training)> {
 
 impl Training {
     fn run(&self, s: &Setting<'_>) -> Result<Mlp> {
-        let engine = Kernels { backend: s.backend, par: s.par };
+        let engine = Kernels { backend: s.backend, par: s.par, precision: Default::default() };
         let mut trainer = self.trainer(&engine)?;
         trainer.fit(&self.data()?, &mut ())?;
         Ok(trainer.into_model())
@@ -714,7 +714,8 @@ fn save_and_load(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
 }
 
 fn saved_and_loaded(s: &Setting<'_>, file: &Path, hash: &mut Hash) -> Result<()> {
-    let (training, engine) = (Training::default(), Kernels { backend: s.backend, par: s.par });
+    let (training, engine) =
+        (Training::default(), Kernels { backend: s.backend, par: s.par, precision: Default::default() });
     let data = training.data()?;
     let mut first = training.trainer(&engine)?;
     first.fit(&data, &mut Once)?;

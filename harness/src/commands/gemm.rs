@@ -13,7 +13,7 @@ use crate::record::{CaseRecord, Entry, Head};
 use crate::report::{NONE, Table, counted, percent, short};
 use crate::stats::{Estimate, geometric_mean};
 use clap::{ArgGroup, ValueEnum, value_parser};
-use kernels::{Backend, Gemm, Team};
+use kernels::{Backend, Gemm, Precision, Team};
 use serde::Serialize;
 use std::any::type_name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ use std::time::Duration;
 const HELP: &str = "\
 Examples:
   harness gemm 512 512 512 --rows avx512,avx2
+  harness gemm 2048 2048 2048 --precision f32-amx,bf16x3,bf16
   harness gemm --table --peers                 (built with --features peers)
   harness gemm --table --blas libopenblas.so.0 --blas /opt/mkl/libmkl_rt.so
   harness gemm --sweep 4..512 --time 0.05 --threads 2
@@ -59,6 +60,9 @@ pub struct Args {
     /// Rows of the kernels' table [default: the one that the CPU or KERNELS_ISA chooses]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     rows: Vec<String>,
+    /// Also run the rows in these precisions (f32 only): f32-amx, bf16x3, bf16
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = precision)]
+    precision: Vec<Precision>,
     /// Also run the rows on so many threads; Rust peers then use as many
     #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
     threads: u32,
@@ -85,6 +89,12 @@ pub(super) enum Type {
 pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     time.ok_or_else(|| "a number of seconds is needed".to_owned())
+}
+
+/// Reads the name of a precision.
+pub(super) fn precision(text: &str) -> std::result::Result<Precision, String> {
+    let names = || Precision::ALL.map(Precision::name).join(", ");
+    Precision::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("the precisions are {}", names()))
 }
 
 /// The sizes of a sweep.
@@ -170,6 +180,16 @@ impl Args {
         let team = |&row| (threads > 1).then_some(Contender::Team(row, threads));
         let mut contenders: Vec<Contender> =
             rows.iter().flat_map(|row| [Contender::Row(row)].into_iter().chain(team(row))).collect();
+        for &precision in self.precision.iter().filter(|&&precision| precision != Precision::F32) {
+            if !matches!(self.element, Type::F32) {
+                return Err(Error::Usage("--precision is for products of f32"));
+            }
+            // Unless told otherwise, a row that has a tile unit, if there is one.
+            let rows = if self.rows.is_empty() { &[Backend::active_for(precision)?][..] } else { &rows };
+            let precise = |&row, threads| Contender::Precise(row, precision, threads);
+            let team = |row| (threads > 1).then(|| precise(row, threads));
+            contenders.extend(rows.iter().flat_map(|row| [precise(row, 1)].into_iter().chain(team(row))));
+        }
         contenders.extend(self.rivals.load(threads)?);
         let names: BTreeSet<String> = contenders.iter().map(ToString::to_string).collect();
         if names.len() < contenders.len() {
@@ -268,10 +288,11 @@ the median of the ratios within rounds, = where that is no difference.";
 
 /// How the rows would compute it, as they tell it: for row-major operands.
 fn explanations<T: Number>(contenders: &[Contender], ([m, k, n], _): Shape) -> Result<Vec<kernels::Explanation>> {
-    let rows = contenders.iter().filter_map(|who| Some((who.backend()?, who.threads())));
-    rows.map(|(row, threads)| {
+    let rows = contenders.iter().filter_map(|who| Some((who.backend()?, who.precision(), who.threads())));
+    rows.map(|(row, precision, threads)| {
         let chosen = Backend::active().is_ok_and(|active| std::ptr::eq(row, active));
         let gemm = if chosen { Gemm::<T>::new() } else { Gemm::new().backend(row) };
+        let gemm = T::in_precision(gemm, precision).unwrap_or(gemm);
         Ok(gemm.par(&Team::new(threads)).explain(m, k, n)?)
     })
     .collect()
@@ -344,7 +365,7 @@ impl std::fmt::Display for Packing {
 impl Record {
     fn new(element: &'static str, contenders: &[Contender]) -> Self {
         let rows: Vec<String> = contenders.iter().filter(|who| who.is_row()).map(ToString::to_string).collect();
-        let alone = |who: &&Contender| rows.len() > 1 && matches!(who, Contender::Row(_));
+        let alone = |who: &&Contender| rows.len() > 1 && matches!(who, Contender::Row(_) | Contender::Precise(.., 1));
         let opponents = contenders.iter().filter(|who| !who.is_row() || alone(who)).map(ToString::to_string);
         let opponents = opponents.collect();
         Self { head: Head::new("gemm"), element, rows, opponents, roofline: None, cases: Vec::new() }

@@ -1,5 +1,6 @@
 //! `harness train`: trains a model, measures it on the test set, draws its first predictions.
 
+use super::gemm::precision;
 use super::{data, json};
 use crate::console::Console;
 use crate::contender::Contender;
@@ -11,7 +12,7 @@ use crate::report::Table;
 use crate::training::{self, Runner};
 use crate::{files, machine, report};
 use clap::{ValueEnum, value_parser};
-use kernels::Backend;
+use kernels::{Backend, Precision};
 use nn::metrics::{Average, Confusion};
 use nn::{Adam, Dataset, Engine, EpochEnd, Mlp, Recipe, Trainer};
 use serde::Serialize;
@@ -54,6 +55,9 @@ pub struct Args {
     /// Who computes
     #[arg(long, value_enum, default_value_t = EngineName::Kernels)]
     engine: EngineName,
+    /// How exactly the kernels multiply: f32, f32-amx, bf16x3, bf16
+    #[arg(long, value_name = "NAME", default_value_t = Precision::F32, value_parser = precision)]
+    precision: Precision,
     #[command(flatten)]
     json: json::Args,
     /// Directory for the model and the picture of the first predictions
@@ -119,6 +123,8 @@ struct Record {
     engine: EngineName,
     /// The kernels' row; null for naive loops.
     isa: Option<&'static str>,
+    /// Of its products.
+    precision: &'static str,
     threads: u32,
     cpu: Option<String>,
     version: &'static str,
@@ -200,6 +206,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         seed: args.seed,
         engine: args.engine,
         isa: runner.who.backend().map(Backend::name),
+        precision: args.precision.name(),
         threads: args.threads,
         cpu: machine::cpu(),
         version: env!("CARGO_PKG_VERSION"),
@@ -212,10 +219,17 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 
 fn runner(args: &Args) -> Result<Runner> {
     let who = match args.engine {
-        EngineName::Kernels => Contender::Row(Backend::active()?),
+        EngineName::Kernels if args.precision == Precision::F32 => Contender::Row(Backend::active()?),
+        EngineName::Kernels => {
+            let row = Backend::active_for(args.precision)?;
+            Contender::Precise(row, args.precision, args.threads as usize)
+        }
         EngineName::Naive => Contender::NaiveIkj,
         EngineName::NaiveIjk => Contender::NaiveIjk,
     };
+    if args.engine != EngineName::Kernels && args.precision != Precision::F32 {
+        return Err(Error::Usage("naive loops multiply in f32: leave --precision away, or take --engine kernels"));
+    }
     if args.engine != EngineName::Kernels && args.threads != 1 {
         return Err(Error::Usage("naive loops run on one thread: leave --threads away, or take --engine kernels"));
     }

@@ -2,7 +2,7 @@
 
 use super::{Engine, Shape};
 use crate::error::Result;
-use ::kernels::{Activation, Backend, Gemm, MatMut, MatRef, Par, Serial, Update};
+use ::kernels::{Activation, Backend, Gemm, MatMut, MatRef, Par, Precision, Serial, Update};
 
 /// SIMD kernels: the same bits on every backend whose [`Backend::bits_match`] is true, with any number of threads.
 #[derive(Clone, Copy)]
@@ -11,6 +11,8 @@ pub struct Kernels<'a> {
     pub backend: &'static Backend,
     /// The threads.
     pub par: &'a dyn Par,
+    /// How exactly matrices are multiplied; [`Precision::F32`] is the default.
+    pub precision: Precision,
 }
 
 impl Kernels<'static> {
@@ -19,13 +21,13 @@ impl Kernels<'static> {
     /// # Errors
     /// When `KERNELS_ISA` asks for one that this CPU lacks.
     pub fn active() -> Result<Self> {
-        Ok(Self { backend: Backend::active()?, par: &Serial })
+        Ok(Self { backend: Backend::active()?, par: &Serial, precision: Precision::F32 })
     }
 }
 
 impl Kernels<'_> {
     fn gemm(&self) -> Gemm<'_, f32> {
-        Gemm::new().backend(self.backend).par(self.par)
+        Gemm::new().backend(self.backend).par(self.par).precision(self.precision)
     }
 }
 
