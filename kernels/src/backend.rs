@@ -39,7 +39,7 @@ pub struct Kernel<T: 'static> {
     /// Columns of the tallest tile, and of a packed panel of B.
     pub(crate) nr: usize,
     /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`, are for
-    /// products of one tile.
+    /// products of one tile, every lane in use.
     pub(crate) tiles: &'static [Tiles<T>],
     pub(crate) pack: PackFn<T>,
     pub(crate) round: RoundFn<T>,
@@ -84,7 +84,8 @@ impl<T: Float> Kernel<T> {
     /// Whether there is a tile of these sizes.
     #[inline]
     pub(crate) fn is_tile(&self, m: usize, n: usize) -> bool {
-        m <= self.tiles.len() && n <= self.tiles[m - 1].masked.len() * self.lanes
+        let width = |m: usize| self.tiles[m - 1].masked.len() * self.lanes;
+        if m <= self.mr { n <= width(m) } else { m <= self.tiles.len() && n == width(m) }
     }
 
     /// Columns of the widest tile for a problem of `m` rows.

@@ -299,10 +299,10 @@ unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MA
     );
 }
 
-/// The micro-kernels of height `MR`, one vector wide.
+/// The micro-kernel of height `MR`, one vector wide, every lane in use.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const fn tiles1<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
-    Tiles { masked: &[entry::<S, T, MR, 1, true>], full: entry::<S, T, MR, 1, false> }
+    Tiles { masked: &[entry::<S, T, MR, 1, false>], full: entry::<S, T, MR, 1, false> }
 }
 
 /// The micro-kernels of height `MR`, up to two vectors wide.
