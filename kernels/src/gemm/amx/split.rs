@@ -180,16 +180,13 @@ impl<S: SimdF32> Extremes<S> {
 /// The first `N` parts of the elements, in the upper halves of the lanes.
 #[inline(always)]
 fn parts<S: SimdF32, const N: usize>(s: S, x: S::V) -> [S::V; N] {
-    let mut rest = x;
-    std::array::from_fn(
-        #[inline(always)]
-        |i| {
-            // The third part has no more than 8 bits by itself.
-            let part = if i == 2 { rest } else { nearest_normal::<S, 16>(s, rest) };
-            rest = s.sub(rest, part);
-            part
-        },
-    )
+    let (mut rest, mut parts) = (x, [x; N]);
+    for (i, part) in parts.iter_mut().enumerate() {
+        // The third part has no more than 8 bits by itself.
+        *part = if i == 2 { rest } else { nearest_normal::<S, 16>(s, rest) };
+        rest = s.sub(rest, *part);
+    }
+    parts
 }
 
 /// # Safety
