@@ -1,6 +1,8 @@
 //! Whole trainings against a scalar reverse-mode differentiation in `f64`, which shares no code with the crate.
 
-use nn::{Activation, Dataset, Initialiser, Kernels, Loss, Mlp, Penalty, Recipe, Result, Sgd, Targets, Trainer};
+use nn::{
+    Activation, Dataset, Dense, Initialiser, Kernels, Loss, Mlp, Norm, Penalty, Recipe, Result, Sgd, Targets, Trainer,
+};
 
 /// A number on a tape.
 #[derive(Clone, Copy)]
@@ -38,6 +40,19 @@ impl Tape {
     fn sum(&mut self, x: &[Var]) -> Var {
         self.push(x.iter().map(|&x| self.value(x)).sum(), x.iter().map(|&x| (x, 1.0)).collect())
     }
+    /// `(x - mean) / √(variance + ε)` of each number of a group.
+    fn normalise(&mut self, group: &[Var], epsilon: f64) -> Vec<Var> {
+        let share = 1.0 / group.len() as f64;
+        let sum = self.sum(group);
+        let minus = self.scale(sum, -share);
+        let centred: Vec<Var> = group.iter().map(|&x| self.add(x, minus)).collect();
+        let squares: Vec<Var> = centred.iter().map(|&x| self.mul(x, x)).collect();
+        let sum = self.sum(&squares);
+        let (variance, epsilon) = (self.scale(sum, share), self.constant(epsilon));
+        let sum = self.add(variance, epsilon);
+        let inverse = self.map(sum, |x| x.sqrt().recip(), |x| -0.5 / (x * x.sqrt()));
+        centred.into_iter().map(|x| self.mul(x, inverse)).collect()
+    }
     /// The derivatives of `y` by everything before it.
     fn backward(&self, y: Var) -> Vec<f64> {
         let mut slopes = vec![0.0; self.0.len()];
@@ -51,41 +66,54 @@ impl Tape {
     }
 }
 
-/// The loss of all samples, and its gradient: a network with one hidden layer of tanh or ReLU.
-fn gradient(
-    sizes: [usize; 3],
-    parameters: &[f64],
-    relu: bool,
-    x: &[f32],
-    targets: &Targets,
-    l2: f64,
-) -> (f64, Vec<f64>) {
+/// The loss of all samples, and its gradient: layers of tanh, ReLU or nothing.
+fn gradient(layers: &[Dense], parameters: &[f64], x: &[f32], targets: &Targets, l2: f64) -> (f64, Vec<f64>) {
     let mut tape = Tape::default();
     let p: Vec<Var> = parameters.iter().map(|&p| tape.constant(p)).collect();
-    let (mut terms, mut at, samples) = (Vec::new(), 0, x.len() / sizes[0]);
+    let (mut terms, mut rest, samples) = (Vec::new(), &p[..], x.len() / layers[0].inputs);
     let mut values: Vec<Var> = x.iter().map(|&x| tape.constant(x.into())).collect();
-    for (l, pair) in sizes.windows(2).enumerate() {
-        let (inputs, outputs) = (pair[0], pair[1]);
-        let (w, b) = (&p[at..][..inputs * outputs], &p[at + inputs * outputs..][..outputs]);
-        at += (inputs + 1) * outputs;
+    for layer in layers {
+        let (own, after) = rest.split_at(layer.parameter_count());
+        let ((w, own), n) = (own.split_at(layer.weight_count()), layer.outputs);
+        rest = after;
         for &w in w {
             let square = tape.mul(w, w);
             terms.push(tape.scale(square, l2));
         }
-        let mut next = Vec::new();
-        for x in values.chunks_exact(inputs) {
-            for j in 0..outputs {
-                let products: Vec<Var> = (0..inputs).map(|i| tape.mul(x[i], w[i * outputs + j])).collect();
+        let mut sums = Vec::new();
+        for x in values.chunks_exact(layer.inputs) {
+            for j in 0..n {
+                let products: Vec<Var> = (0..x.len()).map(|i| tape.mul(x[i], w[i * n + j])).collect();
                 let z = tape.sum(&products);
-                let z = tape.add(z, b[j]);
-                next.push(match (l, relu) {
-                    (0, true) => tape.map(z, |z| z.max(0.0), |z| if z > 0.0 { 1.0 } else { 0.0 }),
-                    (0, false) => tape.map(z, f64::tanh, |z| 1.0 - z.tanh().powi(2)),
-                    _ => z,
-                });
+                sums.push(tape.add(z, own[j]));
             }
         }
-        values = next;
+        match layer.norm {
+            Norm::Batch { epsilon, .. } => {
+                for j in 0..n {
+                    let group: Vec<Var> = sums.iter().skip(j).step_by(n).copied().collect();
+                    let group = tape.normalise(&group, epsilon.into());
+                    group.into_iter().enumerate().for_each(|(i, x)| sums[i * n + j] = x);
+                }
+            }
+            Norm::Layer { epsilon } => {
+                let rows: Vec<Vec<Var>> = sums.chunks_exact(n).map(|x| tape.normalise(x, epsilon.into())).collect();
+                sums = rows.concat();
+            }
+            _ => {}
+        }
+        for (i, z) in sums.iter_mut().enumerate() {
+            if layer.norm != Norm::None {
+                let scaled = tape.mul(*z, own[n + i % n]);
+                *z = tape.add(scaled, own[2 * n + i % n]);
+            }
+            *z = match layer.activation {
+                Activation::Relu => tape.map(*z, |z| z.max(0.0), |z| if z > 0.0 { 1.0 } else { 0.0 }),
+                Activation::Tanh => tape.map(*z, f64::tanh, |z| 1.0 - z.tanh().powi(2)),
+                _ => *z,
+            };
+        }
+        values = sums;
     }
     match targets {
         Targets::Values { values: targets, .. } => {
@@ -97,7 +125,7 @@ fn gradient(
             }
         }
         Targets::Classes(labels) => {
-            for (z, &label) in values.chunks_exact(sizes[2]).zip(labels) {
+            for (z, &label) in values.chunks_exact(values.len() / samples).zip(labels) {
                 let powers: Vec<Var> = z.iter().map(|&z| tape.map(z, f64::exp, f64::exp)).collect();
                 let sum = tape.sum(&powers);
                 let log = tape.map(sum, f64::ln, f64::recip);
@@ -113,38 +141,50 @@ fn gradient(
 
 #[test]
 fn twenty_steps_are_those_of_the_tape() -> Result<()> {
-    const SIZES: [usize; 3] = [3, 7, 2];
     let engine = Kernels::active()?;
     let x: Vec<f32> = (0..30).map(|i| (i as f32 * 0.754_877_7).fract() * 2.0 - 1.0).collect();
     let values = (0..20).map(|i| (i as f32 * 0.569_840_3).fract()).collect();
-    for (relu, loss, targets) in [
-        (false, Loss::MeanSquared, Targets::Values { values, width: 2 }),
-        (true, Loss::default(), Targets::Classes((0..10).map(|i| i % 3 % 2).collect())),
+    let values = (Loss::MeanSquared, Targets::Values { values, width: 2 });
+    let classes = (Loss::default(), Targets::Classes((0..10).map(|i| i % 3 % 2).collect()));
+    // With penalties, the step is made of the whole gradient, else layer by layer.
+    for (hidden, norm, l2, (loss, targets)) in [
+        (Activation::Tanh, Norm::None, 0.01, &values),
+        (Activation::Relu, Norm::None, 0.0, &classes),
+        (Activation::Tanh, Norm::BATCH, 0.0, &classes),
+        (Activation::Relu, Norm::BATCH, 0.01, &values),
+        (Activation::Tanh, Norm::LAYER, 0.01, &classes),
+        (Activation::Relu, Norm::LAYER, 0.0, &values),
     ] {
-        let hidden = if relu { Activation::Relu } else { Activation::Tanh };
-        let model = Mlp::with(&SIZES, hidden, Initialiser::HeNormal, 5)?;
+        let layers = vec![
+            Dense { norm, ..Dense::new(3, 7, hidden) },
+            Dense { norm, ..Dense::new(7, 5, hidden) },
+            Dense::new(5, 2, Activation::Identity),
+        ];
+        let model = Mlp::with_layers(layers.clone(), Initialiser::HeNormal, 5)?;
         let mut parameters: Vec<f64> = model.parameters().flatten().map(|&p| p.into()).collect();
         // All samples in each step, so that their order is nothing to the tape.
         let recipe = Recipe {
             epochs: 20,
-            loss,
-            penalties: vec![Penalty { l1: 0.0, l2: 0.01 }],
+            loss: loss.clone(),
+            penalties: if l2 > 0.0 { vec![Penalty { l1: 0.0, l2: l2 as f32 }] } else { Vec::new() },
             optimiser: Sgd { learning_rate: 0.1, momentum: 0.5, nesterov: false }.into(),
             ..Recipe::default()
         };
-        let data = Dataset::from_numbers(x.clone(), SIZES[0], targets.clone())?;
+        let data = Dataset::from_numbers(x.clone(), 3, targets.clone())?;
         let mut trainer = Trainer::new(model, recipe, &engine)?;
         let mut velocity = vec![0.0; parameters.len()];
         for end in trainer.fit(&data, &mut ())? {
-            let (loss, gradient) = gradient(SIZES, &parameters, relu, &x, &targets, 0.01);
-            assert!((end.metrics.loss - loss).abs() < 1e-5, "step {}: {} and {loss}", end.epoch, end.metrics.loss);
+            let (loss, gradient) = gradient(&layers, &parameters, &x, targets, l2);
+            let (step, found) = (end.epoch, end.metrics.loss);
+            assert!((found - loss).abs() < 1e-5, "{hidden:?}, {norm:?}, step {step}: {found} and {loss}");
             for ((p, v), g) in parameters.iter_mut().zip(&mut velocity).zip(gradient) {
                 *v = 0.5 * *v - 0.1 * g;
                 *p += *v;
             }
         }
         for (found, expected) in trainer.model().parameters().flatten().zip(&parameters) {
-            assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} and {expected}");
+            let error = (f64::from(*found) - expected).abs();
+            assert!(error < 1e-5, "{hidden:?}, {norm:?}: {found} and {expected}");
         }
     }
     Ok(())
