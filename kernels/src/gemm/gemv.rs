@@ -165,7 +165,9 @@ unsafe fn strip<S: Simd<T>, T: Float, const N: usize, const MASKED: bool>(
     unsafe {
         let mut acc = [s.splat(T::ZERO); N];
         if !first {
-            acc = from_fn(|v| s.load(sums.add(v * S::LANES)));
+            for (v, acc) in acc.iter_mut().enumerate() {
+                *acc = s.load(sums.add(v * S::LANES));
+            }
         }
         for _ in 0..steps {
             let av = s.splat(*a);
@@ -377,15 +379,16 @@ unsafe fn halves<S: Simd<T>, T: Float, const SHARED: bool, const UPPER: bool>(
     b_col: isize,
 ) {
     let half = S::LANES / 2;
-    // SAFETY: elements of A.
-    let splats = |a: *const T| from_fn(|r| s.splat(unsafe { *a.add(r % half) }));
-    let mut av: [S::V; GROUP / 2] = splats(a[0]);
+    let mut av = [sums[0]; GROUP / 2];
     for i in 0..CHAINS {
+        if i == 0 || !SHARED {
+            for (r, av) in av[..half].iter_mut().enumerate() {
+                // SAFETY: an element of A.
+                *av = s.splat(unsafe { *a[i].add(r) });
+            }
+        }
         // SAFETY: the caller's promise.
         let rows = unsafe { load_half::<S, T, UPPER>(s, b[i], b_col) };
-        if !SHARED {
-            av = splats(a[i]);
-        }
         for r in 0..half {
             sums[i] = s.fma(av[r], rows[r], sums[i]);
         }
