@@ -146,7 +146,6 @@ fn twenty_steps_are_those_of_the_tape() -> Result<()> {
     let values = (0..20).map(|i| (i as f32 * 0.569_840_3).fract()).collect();
     let values = (Loss::MeanSquared, Targets::Values { values, width: 2 });
     let classes = (Loss::default(), Targets::Classes((0..10).map(|i| i % 3 % 2).collect()));
-    // With penalties, the step is made of the whole gradient, else layer by layer.
     for (hidden, norm, l2, (loss, targets)) in [
         (Activation::Tanh, Norm::None, 0.01, &values),
         (Activation::Relu, Norm::None, 0.0, &classes),

@@ -111,6 +111,22 @@ impl Activation {
         }
     }
 
+    /// All of them, with the usual parameters.
+    pub const ALL: [Self; 12] = [
+        Self::Identity,
+        Self::Relu,
+        Self::LeakyRelu { alpha: 0.01 },
+        Self::Elu { alpha: 1.0 },
+        Self::Tanh,
+        Self::Sigmoid,
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::Silu,
+        Self::Softplus,
+        Self::Mish,
+        Self::HardSwish,
+    ];
+
     /// What [`Backend::activation_backward`](crate::Backend::activation_backward) computes the derivative from: the
     /// output for identity, ReLU, tanh and sigmoid, the input for the others.
     #[must_use]
@@ -124,26 +140,16 @@ impl Activation {
 
 impl Function {
     /// All of them, with the usual parameters.
-    pub const ALL: [Self; 18] = [
-        Self::Exp,
-        Self::Exp2,
-        Self::Expm1,
-        Self::Ln,
-        Self::Log1p,
-        Self::Erf,
-        Self::Activation(Activation::Identity),
-        Self::Activation(Activation::Relu),
-        Self::Activation(Activation::LeakyRelu { alpha: 0.01 }),
-        Self::Activation(Activation::Elu { alpha: 1.0 }),
-        Self::Activation(Activation::Tanh),
-        Self::Activation(Activation::Sigmoid),
-        Self::Activation(Activation::Gelu),
-        Self::Activation(Activation::GeluTanh),
-        Self::Activation(Activation::Silu),
-        Self::Activation(Activation::Softplus),
-        Self::Activation(Activation::Mish),
-        Self::Activation(Activation::HardSwish),
-    ];
+    pub const ALL: [Self; 6 + Activation::ALL.len()] = {
+        let mut all = [Self::Exp; 6 + Activation::ALL.len()];
+        (all[1], all[2], all[3], all[4], all[5]) = (Self::Exp2, Self::Expm1, Self::Ln, Self::Log1p, Self::Erf);
+        let mut i = 0;
+        while i < Activation::ALL.len() {
+            all[6 + i] = Self::Activation(Activation::ALL[i]);
+            i += 1;
+        }
+        all
+    };
 
     /// Its name, in small letters.
     #[must_use]
@@ -180,8 +186,6 @@ impl Function {
             Self::Activation(Activation::Identity | Activation::Relu) => 0.0,
             Self::Activation(Activation::LeakyRelu { .. }) => 0.5,
             Self::Activation(Activation::Tanh | Activation::Sigmoid) => 1.0,
-            // 2.0041 at -3.689586
-            Self::Activation(Activation::Gelu) => 2.01,
             Self::Activation(_) => 2.0,
             _ => 1.0,
         }
