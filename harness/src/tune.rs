@@ -495,7 +495,7 @@ mod tests {
         let row = Backend::active().unwrap();
         let mut clock = Clock::<f32>::new(row, &Serial, &[([4, 8, 8], false), ([200, 300, 70], true)], Duration::ZERO);
         let model = row.model::<f32>();
-        let results = clock.race(&[model, Tuning { block: model.block + 1, kc: 256, pack_rows: 1, ..model }, model], 2);
+        let results = clock.race(&[model, Tuning { near: 1, pack_rows: 1, ..model }, model], 2);
         assert!(results[0].is_none(), "a small product has nothing to tune");
         let times = results[1].as_ref().unwrap();
         assert_eq!(times.len(), 4, "three and a twin");

@@ -71,6 +71,7 @@ impl<T: Float> Kernel<T> {
     }
 
     /// The same with a tile unit.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const fn with_unit(mut self, unit: Option<Unit<T>>) -> Self {
         self.unit = unit;
         self

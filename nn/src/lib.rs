@@ -71,7 +71,7 @@ mod train;
 pub use ::kernels::{Activation, Precision};
 pub use data::{Cleaner, Column, CsvFormat, Dataset, Fold, Missing, Mnist, Repairs, Scaler, Scaling, Table, Targets};
 pub use dense::{Dense, Initialiser};
-pub use engine::{Engine, Kernels, LoopOrder, Naive};
+pub use engine::{Engine, Kernels, LoopOrder, Naive, Shape};
 pub use error::{Error, Result};
 pub use loss::{Loss, Penalty};
 pub use metrics::Metrics;

@@ -38,7 +38,7 @@ pub(crate) const BLOCK: usize = 32;
 /// kernels need no longer. It is a part of the definition of a result, as [`CHUNK`] is.
 pub(crate) const LEAST_K: usize = model::STEP / 2;
 
-const _: () = assert!(CHUNK.is_multiple_of(model::STEP) && BLOCK.is_multiple_of(16));
+const _: () = assert!(CHUNK.is_multiple_of(model::STEP) && BLOCK == 32);
 
 /// A way to compute on the unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

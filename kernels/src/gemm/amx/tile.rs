@@ -7,14 +7,13 @@
 //!   by 16 pairs   tmm5     tmm2      tmm3
 //! ```
 
+use super::BLOCK;
 use crate::gemm::Precision;
 use std::arch::asm;
 use std::ops::Range;
 
 /// Rows, and bytes of a row divided by four, of a tile.
-pub(super) const TILE: usize = 16;
-/// Elements of C along either side of what is computed at once.
-pub(crate) const BLOCK: usize = 2 * TILE;
+pub(super) const TILE: usize = BLOCK / 2;
 /// f32 numbers in the room of a tile.
 pub(super) const TILE_LEN: usize = TILE * TILE;
 
