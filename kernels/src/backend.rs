@@ -70,13 +70,6 @@ impl<T: Float> Kernel<T> {
         }
     }
 
-    /// The same with a tile unit.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) const fn with_unit(mut self, unit: Option<Unit<T>>) -> Self {
-        self.unit = unit;
-        self
-    }
-
     /// The unit that computes products of this precision and depth, if there is one.
     pub(crate) fn unit(&self, precision: Precision, k: usize) -> Option<&Unit<T>> {
         self.unit.as_ref().filter(|_| precision != Precision::F32 && k >= LEAST_K)
@@ -155,17 +148,31 @@ impl Backend {
     /// As [`Self::active`].
     #[inline]
     pub fn active_for(precision: Precision) -> Result<&'static Self> {
-        if precision == Precision::F32 { Self::active() } else { Self::with_unit() }
+        if precision == Precision::F32 { Self::active() } else { Self::active_unit() }
     }
 
     #[cold]
-    fn with_unit() -> Result<&'static Self> {
-        static WITH_UNIT: OnceLock<Option<&'static Backend>> = OnceLock::new();
-        let with_unit = WITH_UNIT.get_or_init(|| match std::env::var_os(PIN) {
+    fn active_unit() -> Result<&'static Self> {
+        static UNIT: OnceLock<Option<&'static Backend>> = OnceLock::new();
+        let unit = UNIT.get_or_init(|| match std::env::var_os(PIN) {
             Some(_) => None,
             None => Self::supported().find(|b| b.has_tile_unit()),
         });
-        with_unit.map_or_else(Self::active, Ok)
+        unit.map_or_else(Self::active, Ok)
+    }
+
+    /// Another row, with a tile unit beside what this one has.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn with_unit(
+        mut self,
+        name: &'static str,
+        about: &'static str,
+        supported: fn() -> bool,
+        unit: Unit<f32>,
+    ) -> Self {
+        (self.name, self.about, self.supported) = (name, about, supported);
+        self.f32.unit = Some(unit);
+        self
     }
 
     /// The backend of this name: `avx512`, `amx`, `avx2`, `neon`, `portable` or `plain`.

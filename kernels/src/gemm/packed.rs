@@ -1,6 +1,6 @@
 //! Operands of products: views, and matrices that were packed once to be used many times.
 
-use super::amx::{LINES, Panel};
+use super::amx::LINES;
 use super::driver::Matrix;
 use super::pack::Pack;
 use super::precision::{Lines, Precision};
@@ -94,18 +94,16 @@ impl<T: Element> Packed<T> {
         for first in (0..lines).step_by(width) {
             let (from, there) = (x.as_ptr().wrapping_offset(first as isize * line), width.min(lines - first));
             let to = panels.as_ptr::<T>().wrapping_add(first / width * size);
-            if let Some(unit) = unit {
-                let panel = Panel { from, line, depth, lines: there, k, to };
-                // SAFETY: as below.
-                unsafe { (unit.pack)(kernel, side, precision, &panel) };
-                continue;
-            }
             let panel = Pack { from, line, depth, lines: there, k, to, width };
             // SAFETY: a backend that can be had is supported; the view vouches for its elements; there is room for all
             // panels.
             unsafe {
-                (kernel.pack)(&panel);
-                (kernel.round)(precision, &Lines { at: panel.to, k, lines: panel.lines, width });
+                if let Some(unit) = unit {
+                    (unit.pack)(kernel, side, precision, &panel);
+                } else {
+                    (kernel.pack)(&panel);
+                    (kernel.round)(precision, &Lines { at: to, k, lines: there, width });
+                }
             }
         }
         // From a line to the next, and along k; the latter is of no use to a tile unit.

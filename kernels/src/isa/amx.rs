@@ -96,9 +96,9 @@ fn asked() -> bool {
     result == 0
 }
 
-pub(crate) static ROW: Backend = avx512::row(
+pub(crate) static ROW: Backend = avx512::row().with_unit(
     "amx",
     "AVX-512, and AMX-BF16 for precisions beside f32",
     || (avx512::ROW.supported)() && usable(),
-    Some(unit::<Avx512>()),
+    unit::<Avx512>(),
 );

@@ -1,7 +1,6 @@
 //! AVX2 with FMA: 8 floats or 4 doubles, masked loads for the edges, 16 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::amx::Unit;
 use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -453,21 +452,16 @@ const F64: &[Tiles<f64>] = &[
     tile::tiles1::<Avx2, f64, 12>(),
 ];
 
-pub(crate) static ROW: Backend = row(Avx2::NAME, "AVX2 and FMA", Avx2::detect, None);
+pub(crate) static ROW: Backend = row();
 
-/// A row of these vectors, alone or beside a tile unit.
-pub(crate) const fn row(
-    name: &'static str,
-    about: &'static str,
-    supported: fn() -> bool,
-    unit: Option<Unit<f32>>,
-) -> Backend {
+/// The row of these vectors.
+pub(crate) const fn row() -> Backend {
     Backend {
-        name,
-        about,
-        supported,
+        name: Avx2::NAME,
+        about: "AVX2 and FMA",
+        supported: Avx2::detect,
         bits_match: true,
-        f32: Kernel::new::<Avx2>(F32).with_unit(unit),
+        f32: Kernel::new::<Avx2>(F32),
         f64: Kernel::new::<Avx2>(F64),
         math: math::<Avx2, 12>(),
     }

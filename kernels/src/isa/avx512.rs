@@ -1,7 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks for the edges, 32 registers.
 
 use crate::backend::{Backend, Kernel};
-use crate::gemm::amx::Unit;
 use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -364,21 +363,16 @@ const F64: &[Tiles<f64>] = &[
     tile::tiles2::<Avx512, f64, 12>(),
 ];
 
-pub(crate) static ROW: Backend = row(Avx512::NAME, "AVX-512 F, BW, DQ, VL", Avx512::detect, None);
+pub(crate) static ROW: Backend = row();
 
-/// A row of these vectors, alone or beside a tile unit.
-pub(crate) const fn row(
-    name: &'static str,
-    about: &'static str,
-    supported: fn() -> bool,
-    unit: Option<Unit<f32>>,
-) -> Backend {
+/// The row of these vectors.
+pub(crate) const fn row() -> Backend {
     Backend {
-        name,
-        about,
-        supported,
+        name: Avx512::NAME,
+        about: "AVX-512 F, BW, DQ, VL",
+        supported: Avx512::detect,
         bits_match: true,
-        f32: Kernel::new::<Avx512>(F32).with_unit(unit),
+        f32: Kernel::new::<Avx512>(F32),
         f64: Kernel::new::<Avx512>(F64),
         math: math::<Avx512, 12>(),
     }

@@ -24,6 +24,7 @@ mod tile;
 
 use super::Precision;
 use super::driver::Problem;
+use super::pack::Pack;
 use super::packed::Side;
 use super::tuning::{Blocking, Tuning};
 use super::workspace::Workspace;
@@ -55,7 +56,7 @@ pub(crate) struct Tiled {
 pub(crate) struct Unit<T: 'static> {
     /// Computes a problem on this thread; packed operands are panels of this unit.
     pub run: RunFn<T>,
-    /// Packs 16 lines.
+    /// Packs up to [`LINES`] lines.
     pub pack: PanelFn<T>,
     /// The room of a panel of this depth, in elements.
     pub panel: fn(Precision, usize) -> Option<usize>,
@@ -67,21 +68,7 @@ pub(crate) type RunFn<T> = unsafe fn(&Kernel<T>, &Problem<T>, Tiled, Option<&Wor
 
 /// # Safety
 /// The row is supported by this CPU; the lines are readable; there is room for a panel at a cache line.
-pub(crate) type PanelFn<T> = unsafe fn(&Kernel<T>, Side, Precision, &Panel<T>);
-
-/// Lines that become a panel.
-pub(crate) struct Panel<T> {
-    pub from: *const T,
-    /// From a line to the next.
-    pub line: isize,
-    /// From an element of a line to the next, along k.
-    pub depth: isize,
-    /// Lines there are, at most [`LINES`].
-    pub lines: usize,
-    /// Elements of a line.
-    pub k: usize,
-    pub to: *mut T,
-}
+pub(crate) type PanelFn<T> = unsafe fn(&Kernel<T>, Side, Precision, &Pack<T>);
 
 /// Lines of a panel.
 pub(crate) const LINES: usize = BLOCK / 2;
@@ -100,12 +87,11 @@ pub(crate) use blocks::unit;
 
 #[cfg(target_arch = "x86_64")]
 mod blocks {
-    use super::split::{self, Form, Pairs, ROOM, Source, ranges, tiles};
+    use super::split::{self, Form, Pairs, ROOM, ranges, tiles};
     use super::*;
     use crate::gemm::block;
     use crate::gemm::driver::Matrix;
     use crate::gemm::finish::Finish;
-    use crate::gemm::pack::Pack;
     use crate::gemm::workspace;
     use std::sync::atomic::Ordering;
 
@@ -116,14 +102,13 @@ mod blocks {
 
     /// # Safety
     /// See [`PanelFn`].
-    unsafe fn pack<S: Pairs>(kernel: &Kernel<f32>, side: Side, precision: Precision, x: &Panel<f32>) {
+    unsafe fn pack<S: Pairs>(kernel: &Kernel<f32>, side: Side, precision: Precision, x: &Pack<f32>) {
         let form = Form { precision, keep: true };
         for p in (0..x.k).step_by(CHUNK) {
             let from = x.from.wrapping_offset(p as isize * x.depth);
-            let source = Source { from, line: x.line, depth: x.depth, lines: x.lines, k: CHUNK.min(x.k - p) };
-            let to = form.chunk(x.to, p).cast_mut();
+            let chunk = Pack { from, k: CHUNK.min(x.k - p), to: form.chunk(x.to, p).cast_mut(), ..*x };
             // SAFETY: the caller's promise; the copy that is kept needs no other room.
-            unsafe { split::record::<S>(kernel, side, form, source, to, std::ptr::null_mut()) };
+            unsafe { split::record::<S>(kernel, side, form, &chunk, std::ptr::null_mut()) };
         }
     }
 
@@ -165,9 +150,9 @@ mod blocks {
         let mut by_fma = 0;
         workspace::with(space, ROOM.saturating_add(room_a).saturating_add(room_b), |room: *mut f32| {
             let (room_a, room_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + room_a));
-            let pack = |side, source, to| {
+            let pack = |side, lines: &Pack<f32>| {
                 // SAFETY: lines of the caller's problem, and room for their records.
-                unsafe { split::record::<S>(kernel, side, fresh, source, to, room) };
+                unsafe { split::record::<S>(kernel, side, fresh, lines, room) };
             };
             let kept = Form { keep: true, ..fresh };
             for j in (0..x.n).step_by(nc) {
@@ -185,9 +170,10 @@ mod blocks {
                     if !x.b.packed {
                         for first in (0..n).step_by(LINES) {
                             let lines = LINES.min(n - first);
-                            let from = part.b.at(0, j + first).ptr;
+                            let from = part.b.at(0, j + first).ptr.cast_const();
                             let to = room_b.wrapping_add(first / LINES * record);
-                            pack(Side::B, Source { from, line: x.b.col, depth: x.b.row, lines, k }, to);
+                            let (line, depth) = (x.b.col, x.b.row);
+                            pack(Side::B, &Pack { from, line, depth, lines, k, to, width: LINES });
                         }
                     }
                     for i in (0..x.m).step_by(BLOCK) {
@@ -197,10 +183,11 @@ mod blocks {
                             Records::new(at(i), at(i + LINES), rows)
                         } else {
                             for first in (0..rows).step_by(LINES) {
-                                let from = part.a.at(i + first, 0).ptr;
+                                let from = part.a.at(i + first, 0).ptr.cast_const();
                                 let lines = LINES.min(rows - first);
                                 let to = room_a.wrapping_add(first / LINES * record);
-                                pack(Side::A, Source { from, line: x.a.row, depth: x.a.col, lines, k }, to);
+                                let (line, depth) = (x.a.row, x.a.col);
+                                pack(Side::A, &Pack { from, line, depth, lines, k, to, width: LINES });
                             }
                             Records::new(room_a, room_a.wrapping_add(record), rows)
                         };

@@ -73,36 +73,15 @@ pub(super) unsafe fn ranges<'a>(record: *const f32) -> &'a [Range; TILE] {
     unsafe { &*record.cast() }
 }
 
-/// Lines of one chunk.
-#[derive(Clone, Copy)]
-pub(crate) struct Source {
-    pub from: *const f32,
-    /// From a line to the next.
-    pub line: isize,
-    /// From an element of a line to the next, along k.
-    pub depth: isize,
-    /// Lines there are, at most [`TILE`].
-    pub lines: usize,
-    /// Elements of a line, at most [`CHUNK`].
-    pub k: usize,
-}
-
 /// f32 numbers in the room that [`record`] may need.
 pub(crate) const ROOM: usize = TILE * CHUNK;
 
-/// Packs one record.
+/// Packs one record: at most [`TILE`] lines of one chunk.
 ///
 /// # Safety
-/// The kernel's row, which is that of `S`, is supported by this CPU; the lines are readable; there is room for the record
-/// at `to`, and [`ROOM`] at `room`, both at a cache line.
-pub(crate) unsafe fn record<S: Pairs>(
-    kernel: &Kernel<f32>,
-    side: Side,
-    form: Form,
-    x: Source,
-    to: *mut f32,
-    room: *mut f32,
-) {
+/// The kernel's row, which is that of `S`, is supported by this CPU; the lines are readable; there is room for the record,
+/// and [`ROOM`] at `room`, both at a cache line.
+pub(crate) unsafe fn record<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: Form, x: &Pack<f32>, room: *mut f32) {
     let depth = x.k.next_multiple_of(STEP);
     let whole = x.lines == TILE && x.k == depth;
     let adjacent = if side == Side::A { x.depth } else { x.line } == 1;
@@ -111,7 +90,7 @@ pub(crate) unsafe fn record<S: Pairs>(
     let dense = if whole && adjacent && !form.keep {
         (x.from, if side == Side::A { x.line } else { x.depth })
     } else {
-        let copy = if form.keep { form.kept(to, x.k).cast_mut() } else { room };
+        let copy = if form.keep { form.kept(x.to, x.k).cast_mut() } else { room };
         let (line, depth, lines, k) =
             if side == Side::A { (x.depth, x.line, x.k, x.lines) } else { (x.line, x.depth, x.lines, x.k) };
         // SAFETY: there is room for 16 lines; the lines of the source are readable.
@@ -129,8 +108,7 @@ pub(crate) unsafe fn record<S: Pairs>(
     s.run(
         #[inline(always)]
         || unsafe {
-            let to = to.wrapping_add(HEAD);
-            let ranges = to.wrapping_sub(HEAD).cast::<Range>();
+            let (to, ranges) = (x.to.wrapping_add(HEAD), x.to.cast::<Range>());
             match (side, form.precision.parts()) {
                 (Side::A, 1) => split_a::<S, 1>(s, dense, depth, to, ranges),
                 (Side::A, 2) => split_a::<S, 2>(s, dense, depth, to, ranges),

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The unit, packed for by AVX2.
-static EMULATED: Backend = avx2::row("amx-emulated", "", || true, Some(super::unit::<avx2::Avx2>()));
+static EMULATED: Backend = avx2::row().with_unit("amx-emulated", "", || true, super::unit::<avx2::Avx2>());
 
 /// The rows with a unit that can run here, by the CPU or emulated; none under a pin of another row: emulators of whole CPUs
 /// are slow.
