@@ -8,7 +8,7 @@ use crate::gemm::amx::{LEAST_K, Unit};
 use crate::gemm::finish::{Activations, FinishFn, finish};
 use crate::gemm::gemv::{GemvFn, gemv};
 use crate::gemm::pack::{PackFn, pack};
-use crate::gemm::precision::{RoundFn, Rounding};
+use crate::gemm::precision::Rounding;
 use crate::gemm::tile::{Float, PANEL, Tiles};
 use crate::gemm::tuning::{Tuned, Tuning};
 use crate::isa;
@@ -42,7 +42,6 @@ pub struct Kernel<T: 'static> {
     /// products of one tile, every lane in use.
     pub(crate) tiles: &'static [Tiles<T>],
     pub(crate) pack: PackFn<T>,
-    pub(crate) round: RoundFn<T>,
     pub(crate) finish: FinishFn<T>,
     /// A row times a matrix of contiguous columns.
     pub(crate) gemv: GemvFn<T>,
@@ -62,7 +61,6 @@ impl<T: Float> Kernel<T> {
             nr: PANEL * S::LANES,
             tiles,
             pack: pack::<S, T>,
-            round: S::round,
             finish: finish::<S, T>,
             gemv: gemv::<S, T>,
             unit: None,

@@ -7,6 +7,7 @@ use super::driver::{Matrix, Problem};
 use super::finish::Finish;
 use super::gemv::Gemv;
 use super::pack::Pack;
+use super::precision::Precision;
 use super::tile::{Float, Tile};
 use crate::backend::Kernel;
 use crate::simd::{LINE, prefetch};
@@ -35,12 +36,13 @@ fn nth(len: usize, longer: usize, i: usize) -> (usize, usize) {
 /// Elements in the largest tile of any kernel.
 pub(crate) const TILE_MAX: usize = 512;
 
-/// Computes a block of C: all of a problem that has products. Unless `room` is null, A is packed there, a panel at a time.
+/// Computes a block of C: all of a problem that has products. Where there is `room`, A is packed there, a panel at a
+/// time, and rounded to the precision.
 ///
 /// # Safety
 /// - The obligations of [`super::driver::run`].
-/// - B is packed, or its columns are adjacent. At `room` there is room for `mr * k` elements.
-pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: *mut T) {
+/// - B is packed, or its columns are adjacent. The room, if any, is for `mr * k` elements.
+pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Option<(*mut T, Precision)>) {
     let width = kernel.width(x.m);
     if x.a.packed {
         // Panels are of mr rows; others are as equal as can be.
@@ -53,7 +55,7 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: *mu
     }
     for (i, rows) in split(x.m, kernel.mr) {
         let mut a = x.a.at(i, 0);
-        if !room.is_null() {
+        if let Some((room, precision)) = room {
             let panel = Pack {
                 from: a.ptr.cast_const(),
                 line: a.row,
@@ -62,6 +64,7 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: *mu
                 k: x.k,
                 to: room,
                 width: rows,
+                precision,
             };
             // SAFETY: `rows` rows of A, and room for them.
             unsafe { (kernel.pack)(&panel) };

@@ -119,10 +119,8 @@ pub(crate) enum Method {
     Vector,
     /// Loops 2 and 1 alone, operands where they lie.
     Direct,
-    /// All loops; what is not packed is read where it lies.
-    Blocks { pack_a: bool, pack_b: bool, blocking: Blocking },
-    /// All loops, on operands that are rounded while they are packed.
-    Rounded { precision: Precision, blocking: Blocking },
+    /// All loops; what is packed is rounded to the precision, what is not is read where it lies.
+    Blocks { pack_a: bool, pack_b: bool, blocking: Blocking, precision: Precision },
     /// On the tile unit, as it does it.
     Tiles(Tiled),
 }
@@ -166,7 +164,8 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     if let Some(blocking) = set.blocking {
         let blocking = blocking.fit(kernel.nr);
-        return route(Method::Blocks { pack_a: !a.packed, pack_b: !b.packed, blocking }, jobs);
+        let (pack_a, pack_b) = (!a.packed, !b.packed);
+        return route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs);
     }
     if m == 1 && !a.packed && !b.packed && (b.row == 1 || b.col == 1) && (x.c.row == 1 || x.c.col == 1) {
         return route(Method::Vector, jobs);
@@ -182,7 +181,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         return route(Method::Direct, jobs);
     }
     let blocking = tuning.blocks(kernel, m, x.k).fit(kernel.nr);
-    route(Method::Blocks { pack_a, pack_b, blocking }, jobs)
+    route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
 }
 
 /// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
@@ -269,11 +268,11 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, s
         // SAFETY: as above.
         Method::Vector => unsafe { block::vector(kernel, x) },
         // SAFETY: as above.
-        Method::Direct => unsafe { block::run(kernel, x, std::ptr::null_mut()) },
+        Method::Direct => unsafe { block::run(kernel, x, None) },
         // SAFETY: as above.
-        Method::Blocks { pack_a, pack_b, blocking } => unsafe { blocks(kernel, x, (pack_a, pack_b), blocking, space) },
-        // SAFETY: as above.
-        Method::Rounded { precision, blocking } => unsafe { precision::rounded(kernel, x, precision, blocking, space) },
+        Method::Blocks { pack_a, pack_b, blocking, precision } => unsafe {
+            blocks(kernel, x, (pack_a, pack_b), precision, blocking, space);
+        },
         Method::Tiles(how) => {
             if let Some(unit) = &kernel.unit {
                 // SAFETY: as above.
@@ -291,6 +290,7 @@ unsafe fn blocks<T: Float>(
     kernel: &Kernel<T>,
     x: &Problem<T>,
     (pack_a, pack_b): (bool, bool),
+    precision: Precision,
     Blocking { kc, nc }: Blocking,
     space: Option<&Workspace>,
 ) {
@@ -300,7 +300,7 @@ unsafe fn blocks<T: Float>(
     let room_a = if pack_a { room(kernel.mr) } else { 0 };
     let room_b = if pack_b { room(nc.min(x.n.next_multiple_of(kernel.nr))) } else { 0 };
     workspace::with(space, room_a.saturating_add(room_b), |room: *mut T| {
-        let panel = if pack_a { room } else { std::ptr::null_mut() };
+        let panel = if pack_a { Some((room, precision)) } else { None };
         for (j, n) in split_at(x.n, nc, kernel.nr) {
             for (p, k) in split_at(x.k, kc, CHUNK) {
                 let last = p + k == x.k;
@@ -324,6 +324,7 @@ unsafe fn blocks<T: Float>(
                         k,
                         to,
                         width: kernel.nr,
+                        precision,
                     };
                     // SAFETY: the part's B, for which there is room.
                     unsafe { (kernel.pack)(&block) };

@@ -71,8 +71,7 @@ impl fmt::Display for Explanation {
             Method::Tile => writeln!(f, "  route    one tile: it fits the registers")?,
             Method::Vector => writeln!(f, "  route    matrix-vector: the matrix is read once, as it lies")?,
             Method::Direct => writeln!(f, "  route    direct: both operands are read where they lie")?,
-            Method::Blocks { pack_a, pack_b, blocking } => blocked(f, pack_a, pack_b, blocking)?,
-            Method::Rounded { blocking, .. } => blocked(f, !a.packed, !b.packed, blocking)?,
+            Method::Blocks { pack_a, pack_b, blocking, .. } => blocked(f, pack_a, pack_b, blocking)?,
             Method::Tiles(Tiled { nc, .. }) => {
                 blocked(f, !a.packed, !b.packed, Blocking { kc: CHUNK, nc })?;
                 let count = Precision::sums_by_fma();

@@ -1,12 +1,12 @@
 //! A vector times a matrix, c = a B, read once in the order in which it lies.
 //!
-//! Where B's rows are contiguous, a few of them at a time are added to all sums, so that they are read as they lie, and not
-//! as the columns of one tile after those of another.
+//! Where B's rows are contiguous, a few of them at a time are added to all sums, so that they are read as they lie, and
+//! not as the columns of one tile after those of another.
 //!
-//! Where its columns are, the sum over k being one chain (see [`definition`](crate::reference::definition)), lanes must be columns, which lie
-//! apart: squares of B are transposed in registers and used at once. A chain takes four cycles a step, far more than a
-//! step of it is fed in, so [`CHAINS`] of them run side by side: the sums of groups of columns, which share what is read
-//! of A, or where those columns do not fit the first cache together, of different chunks.
+//! Where its columns are, the sum over k being one chain (see [`definition`](crate::reference::definition)), lanes must
+//! be columns, which lie apart: squares of B are transposed in registers and used at once. A chain takes four cycles a
+//! step, far more than a step of it is fed in, so [`CHAINS`] of them run side by side: the sums of groups of columns,
+//! which share what is read of A, or where those columns do not fit the first cache together, of different chunks.
 
 use super::pack::{load_half, load_part};
 use super::tile::{Float, opaque, opaque_stride};

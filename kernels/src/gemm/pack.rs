@@ -10,6 +10,7 @@
 //!
 //! One packer serves both operands: B is A with its strides swapped.
 
+use super::precision::{Precision, Rounding};
 use super::tile::Float;
 use crate::simd::{GROUP, Simd};
 
@@ -29,6 +30,8 @@ pub(crate) struct Pack<T> {
     pub to: *mut T,
     /// Lines of a panel. The last one may have fewer; the places of those that are not there stay as they are.
     pub width: usize,
+    /// What its elements are rounded to; a tile unit's packer splits them for it.
+    pub precision: Precision,
 }
 
 /// A packer.
@@ -41,7 +44,7 @@ pub(crate) type PackFn<T> = unsafe fn(&Pack<T>);
 ///
 /// # Safety
 /// See [`PackFn`].
-pub(crate) unsafe fn pack<S: Simd<T>, T: Float>(x: &Pack<T>) {
+pub(crate) unsafe fn pack<S: Rounding<T>, T: Float>(x: &Pack<T>) {
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
     s.run(
@@ -68,6 +71,10 @@ pub(crate) unsafe fn pack<S: Simd<T>, T: Float>(x: &Pack<T>) {
             }
         },
     );
+    for first in (0..x.lines).step_by(x.width) {
+        // SAFETY: a panel that was just written.
+        unsafe { S::round(x, first) };
+    }
 }
 
 /// One panel of a block.

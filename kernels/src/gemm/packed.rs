@@ -3,7 +3,7 @@
 use super::amx::LINES;
 use super::driver::Matrix;
 use super::pack::Pack;
-use super::precision::{Lines, Precision};
+use super::precision::Precision;
 use super::workspace::Buffer;
 use crate::Element;
 use crate::backend::Backend;
@@ -58,8 +58,8 @@ fn purpose(backend: &Backend, precision: Precision, side: Side) -> String {
 /// A matrix that was packed once: [`Gemm::pack_a`](crate::Gemm::pack_a) and [`Gemm::pack_b`](crate::Gemm::pack_b) make
 /// one, of any layout, to be given instead of the view.
 ///
-/// It remembers its side, its precision, and the backend whose panels it holds; a call that needs others refuses it. It does not depend
-/// on block sizes. Many threads can use it at once.
+/// It remembers its side, its precision, and the backend whose panels it holds; a call that needs others refuses it. It
+/// does not depend on block sizes. Many threads can use it at once.
 ///
 /// C is best stored so that its columns are adjacent: a packed operand keeps its side, so that a column-major C can't be
 /// computed as the transposed product, as it is from views.
@@ -94,15 +94,13 @@ impl<T: Element> Packed<T> {
         for first in (0..lines).step_by(width) {
             let (from, there) = (x.as_ptr().wrapping_offset(first as isize * line), width.min(lines - first));
             let to = panels.as_ptr::<T>().wrapping_add(first / width * size);
-            let panel = Pack { from, line, depth, lines: there, k, to, width };
+            let panel = Pack { from, line, depth, lines: there, k, to, width, precision };
             // SAFETY: a backend that can be had is supported; the view vouches for its elements; there is room for all
             // panels.
             unsafe {
-                if let Some(unit) = unit {
-                    (unit.pack)(kernel, side, precision, &panel);
-                } else {
-                    (kernel.pack)(&panel);
-                    (kernel.round)(precision, &Lines { at: to, k, lines: there, width });
+                match unit {
+                    Some(unit) => (unit.pack)(kernel, side, &panel),
+                    None => (kernel.pack)(&panel),
                 }
             }
         }

@@ -3,14 +3,12 @@
 //! On rows without a tile unit, operands are rounded while they are packed, and multiplied in f32 as ever.
 
 use super::amx;
-use super::block;
-use super::driver::{self, Matrix, Method, Problem, Route, Settings};
+use super::driver::{self, Method, Problem, Route, Settings};
 use super::pack::Pack;
 use super::tile::Float;
 use super::tuning::Blocking;
-use super::workspace::{self, Workspace};
 use crate::backend::Kernel;
-use crate::simd::{LINE, Simd, SimdF32};
+use crate::simd::{Simd, SimdF32};
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -92,58 +90,49 @@ const fn limit(dropped: i32) -> f32 {
     f32::from_bits(f32::INFINITY.to_bits() - (1 << (dropped - 1)))
 }
 
-/// Lines of a packed panel that are to be rounded in place: `k` times `lines` elements, `width` apart.
-pub(crate) struct Lines<T> {
-    pub at: *mut T,
-    pub k: usize,
-    pub lines: usize,
-    pub width: usize,
-}
-
-/// Rounds packed lines.
-///
-/// # Safety
-/// The row that it belongs to is supported by this CPU; the elements are readable and writable.
-pub(crate) type RoundFn<T> = unsafe fn(Precision, &Lines<T>);
-
 /// Rounding of an element type on an instruction set.
 pub(crate) trait Rounding<T>: Simd<T> {
+    /// Rounds the lines of a packed panel, whose first one is line `first`, in place.
+    ///
     /// # Safety
-    /// See [`RoundFn`].
-    unsafe fn round(precision: Precision, x: &Lines<T>);
+    /// The row is supported by this CPU; the panel was packed.
+    unsafe fn round(x: &Pack<T>, first: usize);
 }
 
 impl<S: SimdF32> Rounding<f32> for S {
-    unsafe fn round(precision: Precision, x: &Lines<f32>) {
+    #[inline(always)]
+    unsafe fn round(x: &Pack<f32>, first: usize) {
         // SAFETY: the caller's promise.
         unsafe {
-            match precision {
+            match x.precision {
                 Precision::F32 | Precision::F32Amx => {}
-                Precision::Bf16x3 => each::<S, 8>(x),
-                Precision::Bf16 => each::<S, 16>(x),
+                Precision::Bf16x3 => panel::<S, 8>(x, first),
+                Precision::Bf16 => panel::<S, 16>(x, first),
             }
         }
     }
 }
 
 impl<S: Simd<f64>> Rounding<f64> for S {
-    unsafe fn round(precision: Precision, _: &Lines<f64>) {
-        debug_assert!(precision == Precision::F32, "the call has it for f32 alone");
+    #[inline(always)]
+    unsafe fn round(x: &Pack<f64>, _: usize) {
+        debug_assert!(x.precision == Precision::F32, "the call has it for f32 alone");
     }
 }
 
 /// # Safety
-/// See [`RoundFn`].
-unsafe fn each<S: SimdF32, const DROPPED: i32>(x: &Lines<f32>) {
+/// See [`Rounding::round`].
+unsafe fn panel<S: SimdF32, const DROPPED: i32>(x: &Pack<f32>, first: usize) {
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
+    let (panel, lines) = (x.to.wrapping_add(first * x.k), x.width.min(x.lines - first));
     s.run(
         #[inline(always)]
         || {
             for p in 0..x.k {
-                for i in (0..x.lines).step_by(S::LANES) {
-                    let at = x.at.wrapping_add(p * x.width + i);
-                    let mask = s.first((x.lines - i).min(S::LANES));
+                for i in (0..lines).step_by(S::LANES) {
+                    let at = panel.wrapping_add(p * x.width + i);
+                    let mask = s.first((lines - i).min(S::LANES));
                     // SAFETY: the lines that are there.
                     unsafe { s.store_masked(at, mask, nearest::<S, DROPPED>(s, s.load_masked(at, mask))) };
                 }
@@ -190,62 +179,11 @@ pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
             let nc = nc.checked_next_multiple_of(amx::BLOCK).unwrap_or(nc);
             Route { method: Method::Tiles(amx::Tiled { precision, mirrored: route.transposed, nc }), ..route }
         }
-        Method::Blocks { blocking, .. } => Route { method: Method::Rounded { precision, blocking }, ..route },
+        Method::Blocks { pack_a, pack_b, blocking, .. } => {
+            Route { method: Method::Blocks { pack_a, pack_b, blocking, precision }, ..route }
+        }
         _ => route,
     }
-}
-
-/// Computes a problem whose operands are rounded while they are packed; packed ones were then.
-///
-/// # Safety
-/// As [`driver::run`], for a problem that has products.
-pub(super) unsafe fn rounded<T: Float>(
-    kernel: &Kernel<T>,
-    x: &Problem<T>,
-    precision: Precision,
-    Blocking { kc, nc }: Blocking,
-    space: Option<&Workspace>,
-) {
-    // A view may repeat its elements, so depth can be any number: what does not fit is refused by the workspace.
-    let depth = kc.min(x.k);
-    let room = |lines: usize| lines.saturating_mul(depth).checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
-    let room_a = room(kernel.mr);
-    let room_b = if x.b.packed { 0 } else { room(nc.min(x.n.next_multiple_of(kernel.nr))) };
-    // SAFETY: the caller's promise: a kernel that is supported, lines that are readable, room for them.
-    let pack = |lines: &Pack<T>| unsafe {
-        (kernel.pack)(lines);
-        for first in (0..lines.lines).step_by(lines.width) {
-            let (at, there) = (lines.to.wrapping_add(first * lines.k), lines.width.min(lines.lines - first));
-            (kernel.round)(precision, &Lines { at, k: lines.k, lines: there, width: lines.width });
-        }
-    };
-    workspace::with(space, room_a.saturating_add(room_b), |room: *mut T| {
-        for j in (0..x.n).step_by(nc) {
-            let n = nc.min(x.n - j);
-            for p in (0..x.k).step_by(kc) {
-                let k = kc.min(x.k - p);
-                let mut b = x.b.at(p, j);
-                if !b.packed {
-                    let to = room.wrapping_add(room_a);
-                    pack(&Pack { from: b.ptr, line: b.col, depth: b.row, lines: n, k, to, width: kernel.nr });
-                    b = Matrix { ptr: to, row: kernel.nr as isize, col: k as isize, packed: true };
-                }
-                for i in (0..x.m).step_by(kernel.mr) {
-                    let m = kernel.mr.min(x.m - i);
-                    let mut a = x.a.at(i, p);
-                    if !a.packed {
-                        pack(&Pack { from: a.ptr, line: a.row, depth: a.col, lines: m, k, to: room, width: m });
-                        a = Matrix { ptr: room, row: 1, col: m as isize, packed: false };
-                    }
-                    let beta = if p == 0 { x.beta } else { T::ONE };
-                    let epilogue = if p + k == x.k { x.epilogue.map(|e| e.at(i, j)) } else { None };
-                    let part = Problem { m, k, n, a, b, c: x.c.at(i, j), beta, epilogue, ..*x };
-                    // SAFETY: a part of the caller's problem; B is packed, and A needs no room.
-                    unsafe { block::run(kernel, &part, std::ptr::null_mut()) };
-                }
-            }
-        }
-    });
 }
 
 #[cfg(test)]
@@ -293,9 +231,10 @@ mod tests {
                 for (lines, width) in [(1, 1), (6, 6), (7, 16), (16, 16), (33, 40)] {
                     let mut y = x.clone();
                     let k = x.len() / width;
-                    let packed = Lines { at: y.as_mut_ptr(), k, lines, width };
+                    let (from, to) = (x.as_ptr(), y.as_mut_ptr());
+                    let panel = Pack { from, line: 1, depth: width as isize, lines, k, to, width, precision };
                     // SAFETY: the backend is supported, and there are `k` times `width` elements.
-                    unsafe { (backend.f32.round)(precision, &packed) };
+                    unsafe { (backend.f32.pack)(&panel) };
                     for (i, (&x, &y)) in x.iter().zip(&y).enumerate() {
                         let want = if i < k * width && i % width < lines { precision.round(x) } else { x };
                         let same = y.to_bits() == want.to_bits() || y.is_nan() && want.is_nan();

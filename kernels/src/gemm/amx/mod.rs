@@ -68,7 +68,7 @@ pub(crate) type RunFn<T> = unsafe fn(&Kernel<T>, &Problem<T>, Tiled, Option<&Wor
 
 /// # Safety
 /// The row is supported by this CPU; the lines are readable; there is room for a panel at a cache line.
-pub(crate) type PanelFn<T> = unsafe fn(&Kernel<T>, Side, Precision, &Pack<T>);
+pub(crate) type PanelFn<T> = unsafe fn(&Kernel<T>, Side, &Pack<T>);
 
 /// Lines of a panel.
 pub(crate) const LINES: usize = BLOCK / 2;
@@ -102,8 +102,8 @@ mod blocks {
 
     /// # Safety
     /// See [`PanelFn`].
-    unsafe fn pack<S: Pairs>(kernel: &Kernel<f32>, side: Side, precision: Precision, x: &Pack<f32>) {
-        let form = Form { precision, keep: true };
+    unsafe fn pack<S: Pairs>(kernel: &Kernel<f32>, side: Side, x: &Pack<f32>) {
+        let form = Form { precision: x.precision, keep: true };
         for p in (0..x.k).step_by(CHUNK) {
             let from = x.from.wrapping_offset(p as isize * x.depth);
             let chunk = Pack { from, k: CHUNK.min(x.k - p), to: form.chunk(x.to, p).cast_mut(), ..*x };
@@ -172,8 +172,8 @@ mod blocks {
                             let lines = LINES.min(n - first);
                             let from = part.b.at(0, j + first).ptr.cast_const();
                             let to = room_b.wrapping_add(first / LINES * record);
-                            let (line, depth) = (x.b.col, x.b.row);
-                            pack(Side::B, &Pack { from, line, depth, lines, k, to, width: LINES });
+                            let (line, depth, precision) = (x.b.col, x.b.row, how.precision);
+                            pack(Side::B, &Pack { from, line, depth, lines, k, to, width: LINES, precision });
                         }
                     }
                     for i in (0..x.m).step_by(BLOCK) {
@@ -186,8 +186,8 @@ mod blocks {
                                 let from = part.a.at(i + first, 0).ptr.cast_const();
                                 let lines = LINES.min(rows - first);
                                 let to = room_a.wrapping_add(first / LINES * record);
-                                let (line, depth) = (x.a.row, x.a.col);
-                                pack(Side::A, &Pack { from, line, depth, lines, k, to, width: LINES });
+                                let (line, depth, precision) = (x.a.row, x.a.col, how.precision);
+                                pack(Side::A, &Pack { from, line, depth, lines, k, to, width: LINES, precision });
                             }
                             Records::new(room_a, room_a.wrapping_add(record), rows)
                         };
@@ -300,7 +300,8 @@ mod blocks {
             (false, 1) => x.b.at(0, j),
             (false, col) => {
                 let from = x.b.at(0, j).ptr.cast_const();
-                let lines = Pack { from, line: col, depth: x.b.row, lines: n, k: x.k, to: room, width: LINES };
+                let (depth, precision) = (x.b.row, Precision::F32);
+                let lines = Pack { from, line: col, depth, lines: n, k: x.k, to: room, width: LINES, precision };
                 // SAFETY: columns of the caller's problem, and room for them.
                 unsafe { (kernel.pack)(&lines) };
                 view(room, LINES as isize, 1)
@@ -310,7 +311,7 @@ mod blocks {
         let c = view(sums.as_mut_ptr(), LINES as isize, 1);
         let part = Problem { m, n, a, b, c, alpha: 1.0, beta: 0.0, epilogue: None, ..*x };
         // SAFETY: a part of the caller's problem; B's columns are adjacent.
-        unsafe { block::run(kernel, &part, std::ptr::null_mut()) };
+        unsafe { block::run(kernel, &part, None) };
         sums
     }
 

@@ -98,7 +98,8 @@ pub(crate) unsafe fn record<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: Fo
             if !whole {
                 copy.write_bytes(0, rows * cols);
             }
-            (kernel.pack)(&Pack { from: x.from, line, depth, lines, k, to: copy, width: cols });
+            let exact = Precision::F32;
+            (kernel.pack)(&Pack { from: x.from, line, depth, lines, k, to: copy, width: cols, precision: exact });
         }
         (copy.cast_const(), cols as isize)
     };
