@@ -19,7 +19,7 @@ pub enum Functions {
 
 impl Functions {
     /// All of them.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         kernels::Function::ALL.into_iter().map(Self::Each).chain([Self::Softmax])
     }
 
@@ -36,9 +36,23 @@ impl FromStr for Functions {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let names = || Self::all().map(Self::name).collect::<Vec<_>>().join(", ");
-        Self::all().find(|f| f.name() == text).ok_or_else(|| format!("the functions are {}", names()))
+        by_name(text, Self::all(), Self::name)
     }
+}
+
+/// Which of these functions has this name.
+///
+/// # Errors
+/// None has: what the names are.
+pub fn by_name<F: Copy>(
+    text: &str,
+    mut functions: impl Iterator<Item = F> + Clone,
+    name: fn(F) -> &'static str,
+) -> Result<F, String> {
+    let names = functions.clone().map(name);
+    functions
+        .find(|&f| name(f) == text)
+        .ok_or_else(|| format!("the functions are {}", names.collect::<Vec<_>>().join(", ")))
 }
 
 /// A function of each number of a matrix, or of each row.

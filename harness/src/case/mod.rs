@@ -3,7 +3,7 @@
 mod function;
 mod product;
 
-pub use function::{Function, Functions};
+pub use function::{Function, Functions, by_name};
 pub use product::Product;
 
 use crate::contender::Contender;

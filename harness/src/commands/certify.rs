@@ -1,6 +1,7 @@
 //! `harness certify`: the functions of the kernels on all 2^32 inputs, or a part of them, against f64.
 
 use super::json;
+use crate::case;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::files;
@@ -211,8 +212,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 }
 
 fn by_name(name: &str) -> std::result::Result<Function, String> {
-    let names = || Function::ALL.map(Function::name).join(", ");
-    Function::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| format!("the functions are {}", names()))
+    case::by_name(name, Function::ALL.into_iter(), Function::name)
 }
 
 /// The report with these lines in the place of older ones.

@@ -410,13 +410,9 @@ fn layouts<T: Number>(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
 
 /// Factors, both biases, and every activation at the end of a product.
 fn epilogues(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
-    let activations = Function::ALL.into_iter().filter_map(|f| match f {
-        Function::Activation(f) => Some(f),
-        _ => None,
-    });
     let (m, n) = (14, 35);
     let bias = numbers(4, m.max(n));
-    for f in activations {
+    for f in Activation::ALL {
         for (k, alpha, beta) in [(0, 1.0, 1.0), (20, 0.5, 0.0), (300, 4.0, -1.0), (20, 0.0, 0.5)] {
             let (a, b) = (numbers(1, m * k), numbers(2, k * n));
             let (a, b) = (MatRef::new(&a, m, k)?, MatRef::new(&b, k, n)?);
