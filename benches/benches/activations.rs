@@ -63,6 +63,16 @@ fn updates(c: &mut Criterion) {
             });
         }
     }
+    for len in SIZES {
+        let (g, mut p, mut m, mut v) = (numbers(len), vec![0.0; len], vec![0.0; len], vec![0.5; len]);
+        group.throughput(Throughput::Elements(len as u64));
+        group.bench_function(BenchmarkId::new("adam, its roots and quotients", len), |bencher| {
+            bencher.iter(|| peers::floor::roots_and_quotients(&mut v));
+        });
+        group.bench_function(BenchmarkId::new("adam, its reads and writes", len), |bencher| {
+            bencher.iter(|| peers::floor::traffic(&g, &mut p, &mut m, &mut v));
+        });
+    }
 }
 
 criterion_group!(benches, functions, softmax, updates);

@@ -135,6 +135,11 @@ pub(crate) trait SimdF32: Simd<f32> {
         let p = self.mul(a, b);
         (p, self.fma(a, b, self.sub(self.splat(0.0), p)))
     }
+    /// `v`, but 0 in the lanes of the mask.
+    #[inline(always)]
+    fn clear(self, mask: Self::Mask, v: Self::V) -> Self::V {
+        self.select(mask, self.splat(0.0), v)
+    }
     /// `-v`; the compiler makes it a part of the operation that takes it.
     #[inline(always)]
     fn neg(self, v: Self::V) -> Self::V {

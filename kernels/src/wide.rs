@@ -155,6 +155,13 @@ impl<S: SimdF32, const N: usize> SimdF32 for Wide<S, N> {
     type Wide = Self;
 
     #[inline(always)]
+    fn clear(self, mask: Self::Mask, v: Self::V) -> Self::V {
+        from_fn(
+            #[inline(always)]
+            |i| self.0.clear(mask[i], v[i]),
+        )
+    }
+    #[inline(always)]
     fn splat_i32(self, x: i32) -> Self::I {
         [self.0.splat_i32(x); N]
     }

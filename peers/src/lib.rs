@@ -4,10 +4,12 @@
 //! | file | what |
 //! | --- | --- |
 //! | `functions` | functions of slices: VML, SLEEF, crates, plain loops |
+//! | `floor` | what bounds an update from below |
 //! | `blas` | any shared library with the C interface of BLAS, loaded at run time |
 //! | `rust` | crates, compiled in with the feature `rust-peers` |
 
 mod blas;
+pub mod floor;
 pub mod functions;
 #[cfg(feature = "rust-peers")]
 mod rust;

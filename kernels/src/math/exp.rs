@@ -34,7 +34,7 @@ impl Exp {
         let (n, r) = reduce(s, d);
         let y = s.scale_below(significand(s, s.add(r, s.fma(n, s.splat(-LN2_LOW), lost))), n);
         // There it is 0, and y may be anything.
-        s.select(s.lt(d, s.splat(-104.0)), s.splat(0.0), y)
+        s.clear(s.lt(d, s.splat(-104.0)), y)
     }
 }
 

@@ -103,7 +103,7 @@ impl Unary for HardSwish {
         let y = s.mul(x, s.fma(shifted, s.splat(SIXTH), s.mul(shifted, s.splat(SIXTH_LOW))));
         let y = s.select(s.lt(three, x), x, y);
         // Not `x <= -3` the other way round: a NaN is not below.
-        s.select(s.lt(x, s.splat((-3.0_f32).next_up())), s.splat(0.0), y)
+        s.clear(s.lt(x, s.splat((-3.0_f32).next_up())), y)
     }
 }
 
@@ -113,6 +113,6 @@ impl Activate for HardSwish {
     fn slope<S: SimdF32>(&self, s: S, x: S::V) -> S::V {
         let inside = s.fma(x, s.splat(2.0 * SIXTH), s.splat(0.5));
         let above = s.select(s.lt(s.splat(3.0), x), s.splat(1.0), inside);
-        s.select(s.lt(x, s.splat(-3.0)), s.splat(0.0), above)
+        s.clear(s.lt(x, s.splat(-3.0)), above)
     }
 }

@@ -4,8 +4,9 @@ use crate::simd::{SimdF32, WIDEST};
 
 /// An operation that takes an element of each of `IN` slices and gives one for each of `OUT` slices.
 pub(super) trait Elementwise<const IN: usize, const OUT: usize>: Copy {
-    /// The operation, lane by lane.
-    fn apply<S: SimdF32>(&self, s: S, x: [S::V; IN]) -> [S::V; OUT];
+    /// The operation, lane by lane: takes what it needs of the inputs, by their numbers, and gives each output once, after
+    /// the input of the same slice. In what order decides how many values wait in registers.
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V));
 }
 
 /// A function of one float.
@@ -16,8 +17,8 @@ pub(crate) trait Unary: Copy {
 
 impl<F: Unary> Elementwise<1, 1> for F {
     #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [x]: [S::V; 1]) -> [S::V; 1] {
-        [self.eval(s, x)]
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V)) {
+        y(0, self.eval(s, x(0)));
     }
 }
 
@@ -38,8 +39,8 @@ pub(super) struct Backward<F>(pub F);
 
 impl<F: Activate> Elementwise<2, 1> for Backward<F> {
     #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [saved, dy]: [S::V; 2]) -> [S::V; 1] {
-        [self.0.backward(s, saved, dy)]
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V)) {
+        y(0, self.0.backward(s, x(0), x(1)));
     }
 }
 
@@ -84,15 +85,15 @@ pub(super) unsafe fn each<S: SimdF32, F: Elementwise<IN, OUT>, const IN: usize, 
                 }
                 let n = if rest > 0 { S::LANES } else { (len - i) / S::LANES * S::LANES };
                 for j in (0..n).step_by(S::LANES) {
-                    let mut v = [s.splat(0.0); IN];
-                    for (v, from) in v.iter_mut().zip(from) {
+                    f.apply(
+                        s,
+                        #[inline(always)]
                         // SAFETY: a vector of the buffer, or of n elements from i on.
-                        *v = unsafe { s.load(from.wrapping_add(j)) };
-                    }
-                    for (v, to) in f.apply(s, v).into_iter().zip(to) {
+                        |input| unsafe { s.load(from[input].wrapping_add(j)) },
+                        #[inline(always)]
                         // SAFETY: as above.
-                        unsafe { s.store(to.wrapping_add(j), v) };
-                    }
+                        |output, v| unsafe { s.store(to[output].wrapping_add(j), v) },
+                    );
                 }
                 if rest > 0 {
                     for (y, output) in y.iter().zip(&outputs) {

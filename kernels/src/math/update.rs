@@ -133,7 +133,7 @@ impl Update {
 /// What is too small to matter becomes 0. A NaN is not below, and stays.
 #[inline(always)]
 fn flushed<S: SimdF32>(s: S, x: S::V) -> S::V {
-    s.select(s.lt(s.abs(x), s.splat(FLUSH)), s.splat(0.0), x)
+    s.clear(s.lt(s.abs(x), s.splat(FLUSH)), x)
 }
 
 /// See [`Update::Sgd`].
@@ -144,8 +144,8 @@ struct Sgd {
 
 impl Elementwise<2, 1> for Sgd {
     #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [g, p]: [S::V; 2]) -> [S::V; 1] {
-        [s.sub(p, s.mul(s.splat(self.rate), g))]
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V)) {
+        y(0, s.sub(x(1), s.mul(s.splat(self.rate), x(0))));
     }
 }
 
@@ -159,11 +159,12 @@ struct Momentum {
 
 impl Elementwise<3, 2> for Momentum {
     #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [g, p, v]: [S::V; 3]) -> [S::V; 2] {
-        let (momentum, step) = (s.splat(self.momentum), s.mul(s.splat(self.rate), g));
-        let v = flushed(s, s.sub(s.mul(momentum, v), step));
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V)) {
+        let (momentum, step) = (s.splat(self.momentum), s.mul(s.splat(self.rate), x(0)));
+        let v = flushed(s, s.sub(s.mul(momentum, x(2)), step));
+        y(1, v);
         let ahead = if self.nesterov { s.sub(s.mul(momentum, v), step) } else { v };
-        [s.add(p, ahead), v]
+        y(0, s.add(x(1), ahead));
     }
 }
 
@@ -177,7 +178,8 @@ struct MeanSquare {
 
 impl Elementwise<3, 2> for MeanSquare {
     #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [g, p, v]: [S::V; 3]) -> [S::V; 2] {
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V)) {
+        let (g, v) = (x(0), x(2));
         let square = s.mul(g, g);
         let v = flushed(
             s,
@@ -186,8 +188,9 @@ impl Elementwise<3, 2> for MeanSquare {
                 Some(rest) => s.add(v, s.mul(s.sub(square, v), s.splat(rest))),
             },
         );
+        y(1, v);
         let step = s.div(s.mul(s.splat(self.rate), g), s.add(s.sqrt(v), s.splat(self.epsilon)));
-        [s.sub(p, step), v]
+        y(0, s.sub(x(1), step));
     }
 }
 
@@ -200,12 +203,17 @@ struct AdamW {
 
 impl Elementwise<4, 3> for AdamW {
     #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [g, p, m, v]: [S::V; 4]) -> [S::V; 3] {
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V)) {
         let Adam { rate, beta1, beta2, epsilon } = self.adam;
-        let m = flushed(s, s.fma(s.sub(g, m), s.splat(1.0 - beta1), m));
+        let (g, m, v) = (x(0), x(2), x(3));
+        // Roots and quotients are the bulk of the time, so they begin as early as can be.
         let v = flushed(s, s.fma(s.sub(s.mul(g, g), v), s.splat(1.0 - beta2), v));
-        let step = s.div(s.mul(s.splat(rate), m), s.add(s.sqrt(v), s.splat(epsilon)));
-        [s.sub(s.mul(p, s.splat(self.keep)), step), m, v]
+        y(2, v);
+        let root = s.sqrt(v);
+        let m = flushed(s, s.fma(s.sub(g, m), s.splat(1.0 - beta1), m));
+        y(1, m);
+        let step = s.div(s.mul(s.splat(rate), m), s.add(root, s.splat(epsilon)));
+        y(0, s.sub(s.mul(x(1), s.splat(self.keep)), step));
     }
 }
 
@@ -215,8 +223,8 @@ struct Axpy(f32);
 
 impl Elementwise<2, 1> for Axpy {
     #[inline(always)]
-    fn apply<S: SimdF32>(&self, s: S, [x, y]: [S::V; 2]) -> [S::V; 1] {
-        [s.fma(s.splat(self.0), x, y)]
+    fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V)) {
+        y(0, s.fma(s.splat(self.0), x(0), x(1)));
     }
 }
 
@@ -250,14 +258,14 @@ pub(super) unsafe fn update<S: SimdF32>(rule: &Update, g: *const f32, p: *mut f3
                 slices::each::<S, _, 3, 2>(&Momentum { rate, momentum, nesterov: true }, one.0, one.1, len);
             }
             Update::Adagrad { rate, epsilon } => {
-                slices::each::<S, _, 3, 2>(&MeanSquare { rate, rest: None, epsilon }, one.0, one.1, len);
+                slices::each::<S::Wide, _, 3, 2>(&MeanSquare { rate, rest: None, epsilon }, one.0, one.1, len);
             }
             Update::RmsProp { rate, rho, epsilon } => {
                 let rest = Some(1.0 - rho);
-                slices::each::<S, _, 3, 2>(&MeanSquare { rate, rest, epsilon }, one.0, one.1, len);
+                slices::each::<S::Wide, _, 3, 2>(&MeanSquare { rate, rest, epsilon }, one.0, one.1, len);
             }
-            Update::Adam(adam) => slices::each::<S, _, 4, 3>(&AdamW { adam, keep: 1.0 }, two.0, two.1, len),
-            Update::AdamW { adam, keep } => slices::each::<S, _, 4, 3>(&AdamW { adam, keep }, two.0, two.1, len),
+            Update::Adam(adam) => slices::each::<S::Wide, _, 4, 3>(&AdamW { adam, keep: 1.0 }, two.0, two.1, len),
+            Update::AdamW { adam, keep } => slices::each::<S::Wide, _, 4, 3>(&AdamW { adam, keep }, two.0, two.1, len),
         }
     }
 }
