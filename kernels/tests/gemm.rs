@@ -438,6 +438,23 @@ fn what_a_batch_plan_or_packed_operand_does_not_fit_is_an_error() {
     let wide = MatMut::with_strides(&mut c, 2, 4, 5, 1).unwrap();
     let wrong = call.plan(&plan).run(a, b, wide).unwrap_err().to_string();
     assert_eq!(wrong, "C is 2x4 with strides (5, 1), but the plan was made for 2x4 with strides (4, 1)");
+    // Plans of which one number is another.
+    let planned = [a.layout(), b.layout(), kernels::Layout::row_major(2, 4)];
+    for i in 0..3 {
+        for (rows, cols) in [(1, 0), (0, 1)] {
+            let mut other = planned;
+            other[i] = kernels::Layout::with_strides([2, 3, 2][i], [3, 4, 4][i], [3, 4, 4][i] + rows, 1 + cols);
+            let plan = call.prepare(other[0], other[1], other[2]).unwrap();
+            let wrong = call.plan(&plan).run(a, b, MatMut::new(&mut c[..8], 2, 4).unwrap()).unwrap_err().to_string();
+            assert!(wrong.starts_with(["A is 2x3", "B is 3x4", "C is 2x4"][i]), "{wrong}");
+        }
+    }
+    for (m, k, n, operand) in [(1, 3, 4, "A"), (2, 2, 4, "A"), (2, 3, 3, "B")] {
+        let layout = kernels::Layout::with_strides;
+        let plan = call.prepare(layout(m, k, 3, 1), layout(k, n, 4, 1), layout(m, n, 4, 1)).unwrap();
+        let wrong = call.plan(&plan).run(a, b, MatMut::new(&mut c[..8], 2, 4).unwrap()).unwrap_err().to_string();
+        assert!(wrong.starts_with(operand), "{wrong}");
+    }
     for other in backends().into_iter().filter(|other| other.name() != Backend::active().unwrap().name()) {
         let wrong = call.plan(&plan).backend(other).run(a, b, MatMut::new(&mut c[..8], 2, 4).unwrap()).unwrap_err();
         let (name, active) = (other.name(), Backend::active().unwrap().name());

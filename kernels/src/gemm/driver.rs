@@ -220,6 +220,11 @@ pub(crate) unsafe fn run<T: Float>(
     par: &dyn Par,
     space: Option<&Workspace>,
 ) {
+    // A small product by a plan, without asking for all that it is not.
+    if matches!(route.method, Method::Tile) && !route.transposed {
+        // SAFETY: the caller's promise; one tile is one job.
+        return unsafe { block::single(kernel, x) };
+    }
     let turned;
     let x = if route.transposed {
         turned = x.t();

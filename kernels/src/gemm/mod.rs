@@ -444,22 +444,29 @@ pub struct Plan<T> {
 impl<T> Plan<T> {
     /// Checks that a call on this backend, in this precision unless it is the default, has the operands of the plan.
     #[inline(always)]
-    fn check(&self, backend: &'static Backend, precision: Precision, layouts: [&Layout; 3]) -> Result<()> {
-        if !std::ptr::eq(backend, self.backend) {
-            let (planned, found) = (self.backend.name().to_owned(), backend.name().to_owned());
-            return Err(Error::Plan { what: "the backend", planned, found });
+    fn check(&self, backend: &'static Backend, precision: Precision, [a, b, c]: [&Layout; 3]) -> Result<()> {
+        let same = (*a == self.layouts[0]) & (*b == self.layouts[1]) & (*c == self.layouts[2]);
+        let fits = precision == Precision::F32 || precision == self.precision;
+        if same & fits & std::ptr::eq(backend, self.backend) {
+            return Ok(());
         }
-        if precision != Precision::F32 && precision != self.precision {
-            let (planned, found) = (self.precision.to_string(), precision.to_string());
-            return Err(Error::Plan { what: "the precision", planned, found });
-        }
-        for (i, what) in ["A", "B", "C"].into_iter().enumerate() {
-            if *layouts[i] != self.layouts[i] {
-                let (planned, found) = (self.layouts[i].to_string(), layouts[i].to_string());
-                return Err(Error::Plan { what, planned, found });
-            }
-        }
-        Ok(())
+        // Copied here, so that they need no memory where all is well.
+        Err(self.difference(backend, fits, precision, [*a, *b, *c]))
+    }
+
+    /// What [`Self::check`] has found.
+    #[cold]
+    #[inline(never)]
+    fn difference(&self, backend: &Backend, fits: bool, precision: Precision, layouts: [Layout; 3]) -> Error {
+        let (what, planned, found) = if !std::ptr::eq(backend, self.backend) {
+            ("the backend", self.backend.name().to_owned(), backend.name().to_owned())
+        } else if !fits {
+            ("the precision", self.precision.to_string(), precision.to_string())
+        } else {
+            let i = (0..2).find(|&i| layouts[i] != self.layouts[i]).unwrap_or(2);
+            (["A", "B", "C"][i], self.layouts[i].to_string(), layouts[i].to_string())
+        };
+        Error::Plan { what, planned, found }
     }
 }
 
