@@ -241,7 +241,8 @@ pub(super) unsafe fn backward<S: SimdF32>(f: Activation, saved: &[f32], dy: &mut
     impl<S: SimdF32> ActivationVisitor for Back<'_, S> {
         fn visit_activation<F: Activate>(self, f: F) {
             let Self(_, saved, dy) = self;
-            let (x, y) = ([saved.as_ptr(), dy.as_ptr()], [dy.as_mut_ptr()]);
+            let y = dy.as_mut_ptr();
+            let (x, y) = ([saved.as_ptr(), y.cast_const()], [y]);
             // SAFETY: the promise of the caller of `backward`.
             unsafe { slices::each::<S::Wide, Backward<F>, 2, 1>(&Backward(f), x, y, saved.len()) }
         }

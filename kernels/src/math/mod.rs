@@ -101,8 +101,9 @@ fn check_rows(what: &'static str, x: &MatRef<'_, f32>, shape: (usize, usize)) ->
 impl Backend {
     /// `x[i] = f(x[i])`
     pub fn map(&self, f: impl Into<Function>, x: &mut [f32]) {
+        let p = x.as_mut_ptr();
         // SAFETY: as above.
-        unsafe { (self.math.map)(f.into(), x.as_ptr(), x.as_mut_ptr(), x.len()) }
+        unsafe { (self.math.map)(f.into(), p.cast_const(), p, x.len()) }
     }
 
     /// `y[i] = f(x[i])`
