@@ -180,7 +180,7 @@ typedef struct kernels_options_f32 {
   size_t block_kc;
   // See block_kc.
   size_t block_nc;
-  // An instruction set by name ("avx512", "avx2", "neon", "portable", "plain"), in place of the one in use.
+  // An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
 } kernels_options_f32;
 
@@ -225,7 +225,7 @@ typedef struct kernels_options_f64 {
   size_t block_kc;
   // See block_kc.
   size_t block_nc;
-  // An instruction set by name ("avx512", "avx2", "neon", "portable", "plain"), in place of the one in use.
+  // An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
 } kernels_options_f64;
 

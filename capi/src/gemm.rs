@@ -132,7 +132,7 @@ pub struct kernels_options<T> {
     pub block_kc: usize,
     /// See block_kc.
     pub block_nc: usize,
-    /// An instruction set by name ("avx512", "avx2", "neon", "portable", "plain"), in place of the one in use.
+    /// An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
     pub isa: *const c_char,
 }
 

@@ -213,7 +213,7 @@ pub extern "C" fn kernels_isa_name() -> *const c_char {
     let mut name = std::ptr::null();
     guard(|| {
         let active = Backend::active()?.name();
-        let names = [c"avx512", c"avx2", c"neon", c"portable", c"plain"];
+        let names = [c"avx512", c"amx", c"avx2", c"neon", c"portable", c"plain"];
         let known = names.into_iter().find(|name| name.to_bytes() == active.as_bytes());
         name = known.unwrap_or(c"unknown").as_ptr();
         Ok(())

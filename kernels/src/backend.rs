@@ -120,6 +120,7 @@ static TABLE: &[&Backend] = &[
     &isa::avx2::ROW,
     #[cfg(target_arch = "aarch64")]
     &isa::neon::ROW,
+    #[cfg(any(feature = "portable", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     &isa::portable::ROW,
     &isa::portable::PLAIN,
 ];
@@ -184,9 +185,9 @@ impl Backend {
         })
     }
 
-    /// The portable row, whose bits are those of the others, where the CPU supports it.
+    /// The plainest row with the bits that all promise, where the CPU supports one.
     pub(crate) fn exact() -> &'static Self {
-        if isa::portable::has_fma() { &isa::portable::ROW } else { &isa::portable::PLAIN }
+        Self::supported().filter(|b| b.bits_match).last().unwrap_or(&isa::portable::PLAIN)
     }
 
     /// The backends that this CPU supports, best first.

@@ -16,7 +16,8 @@ use std::ops::{Div, Sub};
 pub(crate) struct Portable<const FUSED: bool>;
 
 /// Whether `mul_add` is one instruction here.
-pub(crate) fn has_fma() -> bool {
+#[cfg(any(feature = "portable", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+fn has_fma() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2");
     #[cfg(not(target_arch = "x86_64"))]
@@ -312,6 +313,7 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
     }
 }
 
+#[cfg(any(feature = "portable", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 pub(crate) static ROW: Backend = Backend {
     name: Portable::<true>::NAME,
     about: "plain Rust with exact fused multiply-add",
