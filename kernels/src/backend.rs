@@ -187,7 +187,8 @@ impl Backend {
 
     /// The plainest row with the bits that all promise, where the CPU supports one.
     pub(crate) fn exact() -> &'static Self {
-        Self::supported().filter(|b| b.bits_match).last().unwrap_or(&isa::portable::PLAIN)
+        let found = TABLE.iter().copied().rev().find(|b| b.bits_match && (b.supported)());
+        found.unwrap_or(&isa::portable::PLAIN)
     }
 
     /// The backends that this CPU supports, best first.

@@ -332,7 +332,6 @@ fn any_number_of_threads() {
     let teams = [1, 2, 3, 7].map(Team::new);
     let ways: Vec<(Option<Blocking>, &dyn Par)> =
         teams.iter().flat_map(|t| [(None, t as &dyn Par), (Some(SMALL), t as &dyn Par)]).collect();
-    // None on a CPU without FMA.
     let best = best();
     // Large enough to be shared out, in both directions, with odd edges.
     for (m, k, n) in [(150, 300, 170), (9, 700, 1000), (1100, 520, 7), (1, 2000, 1500)] {
