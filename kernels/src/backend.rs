@@ -8,7 +8,7 @@ use crate::gemm::amx::{LEAST_K, Unit};
 use crate::gemm::finish::{Activations, FinishFn, finish};
 use crate::gemm::gemv::{GemvFn, gemv};
 use crate::gemm::pack::{PackFn, pack};
-use crate::gemm::precision::Rounding;
+use crate::gemm::precision::Convert;
 use crate::gemm::tile::{Float, PANEL, Tiles};
 use crate::gemm::tuning::{Tuned, Tuning};
 use crate::isa;
@@ -53,7 +53,7 @@ pub struct Kernel<T: 'static> {
 
 impl<T: Float> Kernel<T> {
     /// The kernels of `S`, of which the micro-kernels are given: a set for each height.
-    pub(crate) const fn new<S: Activations<T> + Rounding<T>>(tiles: &'static [Tiles<T>]) -> Self {
+    pub(crate) const fn new<S: Activations<T> + Convert<T>>(tiles: &'static [Tiles<T>]) -> Self {
         Self {
             name: S::NAME,
             lanes: S::LANES,

@@ -15,6 +15,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `view`, `error` | matrix views, checked when they are made; the error type |
+//! | `bf16` | numbers of two bytes, as operands of products hold them |
 //! | `simd` | the vector operations as traits; tokens that prove an instruction set |
 //! | `wide` | several vectors as one |
 //! | `isa/*` | an instruction set each: its operations and its row of the table |
@@ -33,6 +34,7 @@
 pub mod reference;
 
 mod backend;
+mod bf16;
 mod cpu;
 mod error;
 mod gemm;
@@ -46,10 +48,13 @@ mod view;
 mod wide;
 
 pub use backend::Backend;
+pub use bf16::Bf16;
 pub use cpu::Cpu;
 pub use error::{Error, Result};
 pub use gemm::tuning::{Blocking, Tuning};
-pub use gemm::{BatchMut, BatchRef, Element, Explanation, Gemm, Operand, Packed, Plan, Precision, Workspace, gemm};
+pub use gemm::{
+    BatchMut, BatchRef, Element, Explanation, Gemm, Operand, Packed, Plan, Precision, Source, Workspace, gemm,
+};
 pub use math::{Activation, Adam, Function, Parallel, Saved, Update};
 #[cfg(feature = "rayon")]
 pub use par::Rayon;

@@ -3,6 +3,7 @@
 //! Element `(i, j)` lies at `i * row_stride + j * col_stride` elements from the base. Row-major matrices have
 //! `col_stride` 1, column-major ones `row_stride` 1; transposing swaps the strides and moves nothing.
 
+use crate::bf16::Bf16;
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -16,25 +17,33 @@ pub struct Layout {
     pub(crate) col_stride: isize,
     /// Whether it is [`Packed`](crate::Packed), so that the strides are those of panels.
     pub(crate) packed: bool,
+    /// Whether its elements are [`Bf16`] numbers, so that strides count these.
+    pub(crate) bf16: bool,
 }
 
 impl Layout {
     /// A dense row-major `rows` x `cols` matrix.
     #[must_use]
     pub fn row_major(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, row_stride: signed(cols), col_stride: 1, packed: false }
+        Self { rows, cols, row_stride: signed(cols), col_stride: 1, packed: false, bf16: false }
     }
 
     /// A dense column-major `rows` x `cols` matrix.
     #[must_use]
     pub fn col_major(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, row_stride: 1, col_stride: signed(rows), packed: false }
+        Self { rows, cols, row_stride: 1, col_stride: signed(rows), packed: false, bf16: false }
     }
 
     /// Any strides, in elements.
     #[must_use]
     pub const fn with_strides(rows: usize, cols: usize, row_stride: isize, col_stride: isize) -> Self {
-        Self { rows, cols, row_stride, col_stride, packed: false }
+        Self { rows, cols, row_stride, col_stride, packed: false, bf16: false }
+    }
+
+    /// The same layout, of [`Bf16`] numbers: that of a view of them.
+    #[must_use]
+    pub const fn bf16(self) -> Self {
+        Self { bf16: true, ..self }
     }
 
     /// Checks that no two elements share a place, as a matrix that is written needs it.
@@ -52,16 +61,20 @@ impl PartialEq for Layout {
     fn eq(&self, other: &Self) -> bool {
         let shape = (self.rows ^ other.rows) | (self.cols ^ other.cols);
         let strides = (self.row_stride ^ other.row_stride) | (self.col_stride ^ other.col_stride);
-        shape | strides.cast_unsigned() | usize::from(self.packed ^ other.packed) == 0
+        let form = (self.packed ^ other.packed) | (self.bf16 ^ other.bf16);
+        shape | strides.cast_unsigned() | usize::from(form) == 0
     }
 }
 
 impl std::fmt::Display for Layout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rows, cols, row_stride, col_stride, packed } = self;
+        let Self { rows, cols, row_stride, col_stride, packed, bf16 } = self;
         match packed {
             true => write!(f, "{rows}x{cols}, packed"),
-            false => write!(f, "{rows}x{cols} with strides ({row_stride}, {col_stride})"),
+            false => {
+                let of = if *bf16 { " of bf16" } else { "" };
+                write!(f, "{rows}x{cols}{of} with strides ({row_stride}, {col_stride})")
+            }
         }
     }
 }
@@ -359,7 +372,9 @@ impl<T> MatRef<'_, T> {
     #[inline]
     pub const fn layout(&self) -> Layout {
         let Self { rows, cols, row_stride, col_stride, .. } = *self;
-        Layout { rows, cols, row_stride, col_stride, packed: false }
+        // No other elements of two bytes are multiplied.
+        let bf16 = size_of::<T>() == size_of::<Bf16>();
+        Layout { rows, cols, row_stride, col_stride, packed: false, bf16 }
     }
     /// Number of rows.
     #[inline]

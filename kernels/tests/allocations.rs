@@ -1,6 +1,6 @@
 //! No allocation once warm: the whole test binary counts.
 
-use kernels::{Activation, Backend, BatchMut, BatchRef, Blocking, Gemm, MatMut, MatRef, Team, Workspace};
+use kernels::{Activation, Backend, BatchMut, BatchRef, Bf16, Blocking, Gemm, MatMut, MatRef, Team, Workspace};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,6 +29,7 @@ static ALLOCATOR: Counting = Counting;
 fn calls_allocate_nothing_once_warm() {
     let team = Team::new(2);
     let data = vec![0.5_f32; 300 * 700];
+    let half = vec![Bf16::from_f32(0.5); 300 * 300];
     let bias = vec![0.1_f32; 300];
     let mut out = vec![0.0_f32; 300 * 300];
     let view = |rows: usize, cols: usize| MatRef::new(&data[..rows * cols], rows, cols).unwrap();
@@ -59,6 +60,8 @@ fn calls_allocate_nothing_once_warm() {
             call.par(&team)
                 .run_batch(BatchRef::strided(&data[..4000], 10, 400, 20, 20).unwrap(), view(20, 20), c)
                 .unwrap();
+            let (half, c) = (MatRef::new(&half, 300, 300).unwrap(), MatMut::new(&mut out, 300, 300).unwrap());
+            call.run(half, half.t(), c).unwrap();
             backend.softmax(MatMut::new(&mut out[..300], 30, 10).unwrap());
         };
         // Which worker gets which part of a shared product is left to chance: a few rounds warm them all.

@@ -207,7 +207,7 @@ impl Case {
     /// early), and compares with a plain call, which `check` compares with the definition.
     fn check_calls<T: Number>(&self, backends: &[&'static Backend], par: &dyn Par) {
         let (m, k, n) = self.size;
-        let (a, b, c) = (numbers(1, m * k), numbers(2, k * n), numbers::<T>(3, m * n));
+        let (a, b, c) = (numbers::<T>(1, m * k), numbers::<T>(2, k * n), numbers::<T>(3, m * n));
         let (a, b) = (Matrix::new(self.layouts.0, m, k, &a), Matrix::new(self.layouts.1, k, n, &b));
         let workspace = Workspace::new();
         let early = Tuning { block: 1, kc: 1, pack_rows: 1, near: 1, pack_rows_far: 1, thread_work: 1 };

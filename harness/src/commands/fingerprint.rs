@@ -414,7 +414,7 @@ fn epilogues(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
     let bias = numbers(4, m.max(n));
     for f in Activation::ALL {
         for (k, alpha, beta) in [(0, 1.0, 1.0), (20, 0.5, 0.0), (300, 4.0, -1.0), (20, 0.0, 0.5)] {
-            let (a, b) = (numbers(1, m * k), numbers(2, k * n));
+            let (a, b) = (numbers::<f32>(1, m * k), numbers::<f32>(2, k * n));
             let (a, b) = (MatRef::new(&a, m, k)?, MatRef::new(&b, k, n)?);
             let call = s.gemm().alpha(alpha).beta(beta).activation(f);
             for call in [call, call.bias(&bias[..n]), call.row_bias(&bias[..m])] {

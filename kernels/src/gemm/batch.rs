@@ -1,15 +1,23 @@
 //! Many products of the same settings in one call.
 
 use super::driver::Matrix;
+use super::packed::Operand;
+use crate::bf16::Bf16;
 use crate::error::{Error, Result};
 use crate::view::{Layout, MatMut, MatRef};
 
 /// The A or B of a batch of products.
 #[derive(Clone, Copy)]
-pub struct BatchRef<'a, T>(Source<'a, T>);
+pub struct BatchRef<'a, T>(Elements<'a, T>);
 
 #[derive(Clone, Copy)]
-enum Source<'a, T> {
+enum Elements<'a, T> {
+    Own(Views<'a, T>),
+    Bf16(Views<'a, Bf16>),
+}
+
+#[derive(Clone, Copy)]
+enum Views<'a, T> {
     /// One matrix for all of them.
     Same(MatRef<'a, T>),
     /// Matrices a stride apart.
@@ -51,7 +59,7 @@ impl<'a, T> BatchRef<'a, T> {
         check(data.len(), count, stride, (rows, cols))?;
         let shape = if count == 0 { (0, 0) } else { (rows, cols) };
         let first = MatRef::new(&data[..shape.0 * shape.1], shape.0, shape.1)?;
-        Ok(Self(Source::Strided { first, count, stride }))
+        Ok(Self(Elements::Own(Views::Strided { first, count, stride })))
     }
 
     /// `count` matrices like `first`, of which each begins `stride` elements after the last.
@@ -60,52 +68,95 @@ impl<'a, T> BatchRef<'a, T> {
     /// For each of them, what [`MatRef::from_raw`] asks for the first.
     #[must_use]
     pub const unsafe fn from_raw(first: MatRef<'a, T>, count: usize, stride: usize) -> Self {
-        Self(Source::Strided { first, count, stride })
+        Self(Elements::Own(Views::Strided { first, count, stride }))
     }
 
     /// The transposed matrices, where they are a stride apart or one for all; a list holds views, transposed or not.
     #[must_use]
     pub fn t(self) -> Self {
         Self(match self.0 {
-            Source::Same(x) => Source::Same(x.t()),
-            Source::Strided { first, count, stride } => Source::Strided { first: first.t(), count, stride },
-            list @ Source::List(_) => list,
+            Elements::Own(views) => Elements::Own(views.t()),
+            Elements::Bf16(views) => Elements::Bf16(views.t()),
         })
     }
 
     /// How many there are; `None` for as many as are needed.
     pub(crate) fn count(&self) -> Option<usize> {
-        match self.0 {
-            Source::Same(_) => None,
-            Source::Strided { count, .. } => Some(count),
-            Source::List(list) => Some(list.len()),
+        match &self.0 {
+            Elements::Own(views) => views.count(),
+            Elements::Bf16(views) => views.count(),
         }
     }
 
     /// Matrix `i`, which exists.
-    pub(crate) fn get(&self, i: usize) -> MatRef<'a, T> {
-        match self.0 {
-            Source::Same(x) => x,
-            Source::Strided { first, stride, .. } => {
+    pub(crate) fn get(&self, i: usize) -> Operand<'a, T> {
+        match &self.0 {
+            Elements::Own(views) => Operand::view(views.get(i)),
+            Elements::Bf16(views) => Operand::view(views.get(i)),
+        }
+    }
+}
+
+impl<'a, T> Views<'a, T> {
+    fn t(self) -> Self {
+        match self {
+            Self::Same(x) => Self::Same(x.t()),
+            Self::Strided { first, count, stride } => Self::Strided { first: first.t(), count, stride },
+            list @ Self::List(_) => list,
+        }
+    }
+
+    fn count(&self) -> Option<usize> {
+        match self {
+            Self::Same(_) => None,
+            Self::Strided { count, .. } => Some(*count),
+            Self::List(list) => Some(list.len()),
+        }
+    }
+
+    fn get(&self, i: usize) -> MatRef<'a, T> {
+        match *self {
+            Self::Same(x) => x,
+            Self::Strided { first, stride, .. } => {
                 let (rows, cols) = first.shape();
                 let ptr = first.as_ptr().wrapping_add(i * stride);
                 // SAFETY: `strided` found all matrices to lie in its slice.
                 unsafe { MatRef::from_raw(ptr, rows, cols, first.row_stride(), first.col_stride()) }
             }
-            Source::List(list) => list[i],
+            Self::List(list) => list[i],
         }
     }
 }
 
 impl<'a, T> From<MatRef<'a, T>> for BatchRef<'a, T> {
     fn from(same: MatRef<'a, T>) -> Self {
-        Self(Source::Same(same))
+        Self(Elements::Own(Views::Same(same)))
     }
 }
 
 impl<'a, T> From<&'a [MatRef<'a, T>]> for BatchRef<'a, T> {
     fn from(list: &'a [MatRef<'a, T>]) -> Self {
-        Self(Source::List(list))
+        Self(Elements::Own(Views::List(list)))
+    }
+}
+
+/// A batch of bf16 matrices stands for one of f32: see [`Source`](crate::Source).
+impl<'a> From<BatchRef<'a, Bf16>> for BatchRef<'a, f32> {
+    fn from(batch: BatchRef<'a, Bf16>) -> Self {
+        let (Elements::Own(views) | Elements::Bf16(views)) = batch.0;
+        Self(Elements::Bf16(views))
+    }
+}
+
+impl<'a> From<MatRef<'a, Bf16>> for BatchRef<'a, f32> {
+    fn from(same: MatRef<'a, Bf16>) -> Self {
+        BatchRef::<Bf16>::from(same).into()
+    }
+}
+
+impl<'a> From<&'a [MatRef<'a, Bf16>]> for BatchRef<'a, f32> {
+    fn from(list: &'a [MatRef<'a, Bf16>]) -> Self {
+        BatchRef::<Bf16>::from(list).into()
     }
 }
 

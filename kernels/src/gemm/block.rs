@@ -11,6 +11,7 @@ use super::precision::Precision;
 use super::tile::{Float, Tile};
 use crate::backend::Kernel;
 use crate::simd::{LINE, prefetch};
+use std::hint::assert_unchecked;
 use std::ops::Range;
 
 /// Cuts `total` into the fewest parts of at most `most`, as equal as they can be: their starts and lengths.
@@ -41,7 +42,8 @@ pub(crate) const TILE_MAX: usize = 512;
 ///
 /// # Safety
 /// - The obligations of [`super::driver::run`].
-/// - B is packed, or its columns are adjacent. The room, if any, is for `mr * k` elements.
+/// - B is packed, or its columns are adjacent, and it holds no bf16 numbers, as A does only where there is room. The room, if
+///   any, is for `mr * k` elements.
 pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Option<(*mut T, Precision)>) {
     let width = kernel.width(x.m);
     if x.a.packed {
@@ -56,19 +58,10 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Opt
     for (i, rows) in split(x.m, kernel.mr) {
         let mut a = x.a.at(i, 0);
         if let Some((room, precision)) = room {
-            let panel = Pack {
-                from: a.ptr.cast_const(),
-                line: a.row,
-                depth: a.col,
-                lines: rows,
-                k: x.k,
-                to: room,
-                width: rows,
-                precision,
-            };
+            let panel = Pack { from: a, lines: rows, k: x.k, to: room, width: rows, precision };
             // SAFETY: `rows` rows of A, and room for them.
             unsafe { (kernel.pack)(&panel) };
-            a = Matrix { ptr: room, row: 1, col: rows as isize, packed: true };
+            a = Matrix { packed: true, ..Matrix::view(room, 1, rows as isize) };
         }
         if x.a.col == 1 && x.k >= NEAR {
             ahead(x, i + rows..(i + 2 * rows).min(x.m));
@@ -164,6 +157,8 @@ unsafe fn one<T: Float>(
     let vectors = (cols + kernel.lanes - 1) >> log;
     let tiles = &kernel.tiles[rows - 1];
     let tile_fn = if cols == tiles.masked.len() << log { tiles.full } else { tiles.masked[vectors - 1] };
+    // SAFETY: no kernel reads bf16 numbers.
+    unsafe { assert_unchecked(!x.b.bf16 && !x.c.bf16) };
     let (b, c) = (x.b.at(0, j), x.c.at(i, j));
     let tile = Tile {
         a: a.ptr.cast_const(),

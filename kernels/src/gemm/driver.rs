@@ -11,6 +11,7 @@ use super::tuning::{Blocking, Tuning};
 use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
+use crate::bf16::Bf16;
 use crate::par::{Par, run_once};
 use crate::simd::LINE;
 use crate::view::Layout;
@@ -26,21 +27,39 @@ pub(crate) struct Matrix<T> {
     pub col: isize,
     /// Whether these are packed panels.
     pub packed: bool,
+    /// Whether these are [`Bf16`] numbers, which strides count then: only the packer reads them.
+    pub bf16: bool,
 }
 
 impl<T> Matrix<T> {
     /// The matrix of this layout at `ptr`.
     #[inline(always)]
     pub(crate) fn new(ptr: *mut T, layout: &Layout) -> Self {
-        Self { ptr, row: layout.row_stride, col: layout.col_stride, packed: layout.packed }
+        Self { ptr, row: layout.row_stride, col: layout.col_stride, packed: layout.packed, bf16: layout.bf16 }
     }
-    fn t(self) -> Self {
+    /// Elements that kernels read where they lie.
+    #[inline(always)]
+    pub(crate) fn view(ptr: *mut T, row: isize, col: isize) -> Self {
+        Self { ptr, row, col, packed: false, bf16: false }
+    }
+    /// Whether kernels can read it where it lies: it is neither packed nor to be widened.
+    #[inline(always)]
+    fn in_place(self) -> bool {
+        !self.packed & !self.bf16
+    }
+    /// The transposed matrix.
+    pub(crate) fn t(self) -> Self {
         Self { row: self.col, col: self.row, ..self }
     }
     /// The part that begins at row `i` and column `j`; of panels, at the start of one.
     #[inline(always)]
     pub(crate) fn at(self, i: usize, j: usize) -> Self {
-        Self { ptr: self.ptr.wrapping_offset(i as isize * self.row + j as isize * self.col), ..self }
+        let by = i as isize * self.row + j as isize * self.col;
+        let ptr = match self.bf16 {
+            true => self.ptr.cast::<Bf16>().wrapping_offset(by).cast(),
+            false => self.ptr.wrapping_offset(by),
+        };
+        Self { ptr, ..self }
     }
 }
 
@@ -149,7 +168,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         return precision::route(kernel, x, set);
     }
     let route = |method, jobs| Route { transposed, method, jobs };
-    let place = (b.col == 1 || b.packed) && (!a.packed || m <= kernel.mr);
+    let place = (b.col == 1 || b.packed) && (!a.packed || m <= kernel.mr) && !(a.bf16 | b.bf16);
     if set.blocking.is_none() && place && kernel.is_tile(m, n) {
         return route(Method::Tile, (1, 1));
     }
@@ -167,16 +186,16 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         let (pack_a, pack_b) = (!a.packed, !b.packed);
         return route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs);
     }
-    if m == 1 && !a.packed && !b.packed && (b.row == 1 || b.col == 1) && (x.c.row == 1 || x.c.col == 1) {
+    if m == 1 && a.in_place() && b.in_place() && (b.row == 1 || b.col == 1) && (x.c.row == 1 || x.c.col == 1) {
         return route(Method::Vector, jobs);
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy: a few where it does not fit the second cache.
     let often = m >= tuning.pack_rows || (m >= tuning.pack_rows_far && x.k.saturating_mul(n) > tuning.near);
-    let pack_b = !b.packed && (b.col != 1 || often);
+    let pack_b = !b.packed && (b.col != 1 || often || b.bf16);
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() * size_of::<T>() >= 2048;
-    let pack_a = !a.packed && steep && x.k >= 256 && n >= 256;
+    let pack_a = a.bf16 || (!a.packed && steep && x.k >= 256 && n >= 256);
     if !pack_a && !pack_b && (!b.packed || m <= kernel.mr) {
         return route(Method::Direct, jobs);
     }
@@ -321,19 +340,10 @@ unsafe fn blocks<T: Float>(
                 };
                 if pack_b {
                     let to = room.wrapping_add(room_a);
-                    let block = Pack {
-                        from: part.b.ptr.cast_const(),
-                        line: part.b.col,
-                        depth: part.b.row,
-                        lines: n,
-                        k,
-                        to,
-                        width: kernel.nr,
-                        precision,
-                    };
+                    let block = Pack { from: part.b.t(), lines: n, k, to, width: kernel.nr, precision };
                     // SAFETY: the part's B, for which there is room.
                     unsafe { (kernel.pack)(&block) };
-                    part.b = Matrix { ptr: to, row: kernel.nr as isize, col: k as isize, packed: true };
+                    part.b = Matrix { packed: true, ..Matrix::view(to, kernel.nr as isize, k as isize) };
                 }
                 // SAFETY: a part of the caller's problem; there is room for a panel of A.
                 unsafe { block::run(kernel, &part, panel) };

@@ -56,14 +56,15 @@ impl fmt::Display for Explanation {
         if route.transposed {
             writeln!(f, "  seen as  C' = B' A', as the rows of C are adjacent: A and B change places below")?;
         }
-        let how = |packed_now: bool, layout_packed: bool| match (packed_now, layout_packed) {
+        let how = |packed_now: bool, layout: &Layout| match (packed_now, layout) {
+            (_, Layout { bf16: true, .. }) => "is packed, from bf16",
             (true, _) => "is packed",
-            (_, true) => "came packed",
+            (_, Layout { packed: true, .. }) => "came packed",
             _ => "is read where it lies",
         };
         let (a, b) = if route.transposed { (b, a) } else { (a, b) };
         let blocked = |f: &mut fmt::Formatter<'_>, pack_a, pack_b, Blocking { kc, nc }| {
-            writeln!(f, "  route    blocked: A {}, B {}", how(pack_a, a.packed), how(pack_b, b.packed))?;
+            writeln!(f, "  route    blocked: A {}, B {}", how(pack_a, a), how(pack_b, b))?;
             writeln!(f, "  blocks   kc {kc}, nc {nc} ({})", self.tuning)
         };
         match route.method {

@@ -25,6 +25,7 @@ pub use precision::Precision;
 pub use workspace::Workspace;
 
 use crate::backend::Backend;
+use crate::bf16::Bf16;
 use crate::error::{Error, Result};
 use crate::math::{Activation, Function};
 use crate::par::{Par, Serial, run_once};
@@ -40,6 +41,43 @@ use tuning::{Blocking, Tuning};
 pub trait Element: Float {}
 impl Element for f32 {}
 impl Element for f64 {}
+
+/// What operands of products of `T` can be made of: `T` itself, and [`Bf16`] where that is f32.
+///
+/// How numbers are stored is the operand's affair, how exactly they are multiplied that of [`Gemm::precision`]: whatever
+/// it is, a product of bf16 numbers is that of the same numbers as f32, on bits. In [`Precision::Bf16`] nothing is rounded
+/// then. They become f32 numbers when they are packed, which they always are.
+///
+/// ```
+/// use kernels::{Bf16, Gemm, MatMut, MatRef, Precision};
+/// let x = [1.0, 2.0, 3.0];
+/// let w = [0.5, -1.0, 0.25, 2.0, 1.0, -0.5].map(Bf16::from_f32); // 3 x 2
+/// let w = MatRef::new(&w, 3, 2)?;
+/// let mut y = [0.0; 2];
+/// Gemm::new().precision(Precision::Bf16).run(MatRef::new(&x, 1, 3)?, w, MatMut::new(&mut y, 1, 2)?)?;
+/// assert_eq!(y, [4.0, 1.5]);
+/// let packed = Gemm::<f32>::new().pack_b(w)?; // once for many products
+/// Gemm::new().run(MatRef::new(&x, 1, 3)?, &packed, MatMut::new(&mut y, 1, 2)?)?;
+/// assert_eq!(y, [4.0, 1.5]);
+/// # Ok::<(), kernels::Error>(())
+/// ```
+///
+/// It is f32 alone whose operands can be such:
+///
+/// ```compile_fail
+/// # use kernels::{Bf16, Gemm, MatMut, MatRef};
+/// let x = [Bf16::default()];
+/// let x = MatRef::new(&x, 1, 1).unwrap();
+/// Gemm::new().run(x, x, MatMut::new(&mut [0.0f64], 1, 1).unwrap());
+/// ```
+pub trait Source<T>: Stored {}
+impl<T: Element> Source<T> for T {}
+impl Source<f32> for Bf16 {}
+
+/// Keeps [`Source`] to the types of this crate, as the packer knows no others.
+pub trait Stored {}
+impl<T: Element> Stored for T {}
+impl Stored for Bf16 {}
 
 /// A matrix product and everything about it that can be set.
 ///
@@ -175,7 +213,8 @@ impl<'a, T: Element> Gemm<'a, T> {
         Self { backend: Some(backend), ..self }
     }
 
-    /// Computes the product of A (m x k) and B (k x n) into C (m x n). A and B are views, or [`Packed`] matrices.
+    /// Computes the product of A (m x k) and B (k x n) into C (m x n). A and B are views, of `T` or another [`Source`] of it,
+    /// or [`Packed`] matrices.
     ///
     /// # Errors
     /// When the shapes disagree, a bias has the wrong length, f64 is asked for an activation other than ReLU, an operand
@@ -263,7 +302,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         }
         let backend = self.chosen()?;
         let call = |i: usize| {
-            let (a, b): (Operand<'_, T>, Operand<'_, T>) = (a.get(i).into(), b.get(i).into());
+            let (a, b) = (a.get(i), b.get(i));
             check_shapes(&a.layout, &b.layout, &c.layout(i))?;
             self.problem(backend, self.precision, &a, &b, c.matrix(i))
         };
@@ -299,8 +338,8 @@ impl<'a, T: Element> Gemm<'a, T> {
     ///
     /// # Errors
     /// When the instruction set pinned by `KERNELS_ISA` is not there, or the panels do not fit the address space.
-    pub fn pack_a(&self, a: MatRef<'_, T>) -> Result<Packed<T>> {
-        Packed::new(self.chosen()?, self.precision, Side::A, a)
+    pub fn pack_a<X: Source<T>>(&self, a: MatRef<'_, X>) -> Result<Packed<T>> {
+        Packed::new(self.chosen()?, self.precision, Side::A, &a.into())
     }
 
     /// Packs a B (k x n) of any layout, to be given to [`Self::run`] any number of times.
@@ -316,8 +355,8 @@ impl<'a, T: Element> Gemm<'a, T> {
     ///
     /// # Errors
     /// As [`Self::pack_a`].
-    pub fn pack_b(&self, b: MatRef<'_, T>) -> Result<Packed<T>> {
-        Packed::new(self.chosen()?, self.precision, Side::B, b)
+    pub fn pack_b<X: Source<T>>(&self, b: MatRef<'_, X>) -> Result<Packed<T>> {
+        Packed::new(self.chosen()?, self.precision, Side::B, &b.into())
     }
 
     /// Chooses how to compute products of these layouts, once for many calls of [`Self::plan`]: with the backend,

@@ -8,20 +8,18 @@
 //!   k = 1  d e f ..                d e f ..  (k = 1)
 //! ```
 //!
-//! One packer serves both operands: B is A with its strides swapped.
+//! One packer serves both operands: B is A with its strides swapped. Bf16 numbers are widened to f32 on the way.
 
-use super::precision::{Precision, Rounding};
+use super::driver::Matrix;
+use super::precision::{Convert, Precision};
 use super::tile::Float;
-use crate::simd::{GROUP, Simd};
+use crate::bf16::Bf16;
+use crate::simd::{GROUP, Simd, SimdF32};
 
 /// A block to be packed.
 pub(crate) struct Pack<T> {
-    /// Element (line 0, k = 0).
-    pub from: *const T,
-    /// From a line to the next.
-    pub line: isize,
-    /// From an element of a line to the next, along k.
-    pub depth: isize,
+    /// The lines, as its rows; its columns are the steps along k.
+    pub from: Matrix<T>,
     /// Lines there are.
     pub lines: usize,
     /// Elements of a line.
@@ -44,7 +42,12 @@ pub(crate) type PackFn<T> = unsafe fn(&Pack<T>);
 ///
 /// # Safety
 /// See [`PackFn`].
-pub(crate) unsafe fn pack<S: Rounding<T>, T: Float>(x: &Pack<T>) {
+pub(crate) unsafe fn pack<S: Convert<T>, T: Float>(x: &Pack<T>) {
+    if x.from.bf16 {
+        // Nothing is left to be rounded, in any precision.
+        // SAFETY: the caller's promise.
+        return unsafe { S::widen(x) };
+    }
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
     s.run(
@@ -52,7 +55,7 @@ pub(crate) unsafe fn pack<S: Rounding<T>, T: Float>(x: &Pack<T>) {
         || {
             // SAFETY: the caller's promise.
             unsafe {
-                match (x.line, x.depth) {
+                match (x.from.row, x.from.col) {
                     (1, _) if x.width == 2 * S::LANES => copy::<S, T, 2>(s, x),
                     (1, _) if x.width == 4 * S::LANES => copy::<S, T, 4>(s, x),
                     (1, _) if x.width == 8 * S::LANES => copy::<S, T, 8>(s, x),
@@ -89,7 +92,7 @@ struct Panel<T> {
 
 /// Calls `f` for each panel.
 #[inline(always)]
-fn panels<T>(x: &Pack<T>, f: impl Fn(&Panel<T>)) {
+fn panels<T>(x: &Pack<T>, mut f: impl FnMut(&Panel<T>)) {
     for first in (0..x.lines).step_by(x.width) {
         let lines = x.width.min(x.lines - first);
         f(&Panel { first, lines, to: x.to.wrapping_add(first * x.k) });
@@ -107,7 +110,7 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
     let first = whole * NV * S::LANES;
     let rest = x.lines - first;
     for p in 0..x.k {
-        let mut from = x.from.wrapping_offset(p as isize * x.depth);
+        let mut from = x.from.at(0, p).ptr.cast_const();
         let mut to = x.to.wrapping_add(p * NV * S::LANES);
         for _ in 0..whole {
             for v in 0..NV {
@@ -136,14 +139,14 @@ unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
         let lines = (panel.lines - i).min(S::LANES);
         for p in (0..x.k).step_by(S::LANES) {
             let steps = (x.k - p).min(S::LANES);
-            let from = x.from.wrapping_offset((panel.first + i) as isize * x.line).wrapping_add(p);
+            let (from, line) = (x.from.at(panel.first + i, p).ptr.cast_const(), x.from.row);
             let to = panel.to.wrapping_add(p * x.width + i);
             // SAFETY: `lines` by `steps` elements there, and their places in the panel.
             unsafe {
                 if lines == S::LANES && steps == S::LANES {
-                    square::<S, T, true>(s, from, x.line, to, x.width, lines, steps);
+                    square::<S, T, true>(s, from, line, to, x.width, lines, steps);
                 } else {
-                    square::<S, T, false>(s, from, x.line, to, x.width, lines, steps);
+                    square::<S, T, false>(s, from, line, to, x.width, lines, steps);
                 }
             }
         }
@@ -256,10 +259,63 @@ fn turn<S: Simd<T>, T: Float, const D: usize>(s: S, rows: &mut [S::V; GROUP], n:
 #[inline(always)]
 unsafe fn gather<T: Float>(x: &Pack<T>, panel: &Panel<T>) {
     for i in 0..panel.lines {
-        let from = x.from.wrapping_offset((panel.first + i) as isize * x.line);
+        let line = x.from.at(panel.first + i, 0);
         for p in 0..x.k {
             // SAFETY: an element of a line, and its place in the panel.
-            unsafe { *panel.to.add(p * x.width + i) = *from.wrapping_offset(p as isize * x.depth) }
+            unsafe { *panel.to.add(p * x.width + i) = *line.at(0, p).ptr }
+        }
+    }
+}
+
+/// Packs lines of bf16 numbers. Where lines are adjacent, they are widened into the panels; elsewhere, piece by piece, into
+/// the first cache, from where the pieces are packed as any lines are.
+///
+/// # Safety
+/// See [`PackFn`].
+pub(super) unsafe fn widen<S: SimdF32>(x: &Pack<f32>) {
+    const PIECE: usize = 32;
+    // SAFETY: the row is supported, by the caller's promise.
+    let s = unsafe { S::assume() };
+    let adjacent = x.from.row == 1;
+    let mut piece = [0.0; PIECE * PIECE];
+    panels(x, |panel| {
+        for i in (0..panel.lines).step_by(PIECE) {
+            for p in (0..x.k).step_by(PIECE) {
+                let (from, to) = (x.from.at(panel.first + i, p), panel.to.wrapping_add(p * x.width + i));
+                let (lines, k) = (PIECE.min(panel.lines - i), PIECE.min(x.k - p));
+                if adjacent {
+                    // SAFETY: `k` steps of `lines` elements, and their places in the panel.
+                    s.run(
+                        #[inline(always)]
+                        || unsafe { wide(from.t(), (k, lines), to, x.width) },
+                    );
+                    continue;
+                }
+                let copy = piece.as_mut_ptr();
+                // SAFETY: `lines` lines of `k` elements, and room for a piece.
+                s.run(
+                    #[inline(always)]
+                    || unsafe { wide(from, (lines, k), copy, PIECE) },
+                );
+                let from = Matrix::view(copy, PIECE as isize, 1);
+                // SAFETY: the piece that was just written, and its place in the panel.
+                unsafe { pack::<S, f32>(&Pack { from, lines, k, to, precision: Precision::F32, ..*x }) };
+            }
+        }
+    });
+}
+
+/// Widens a matrix of bf16 numbers to f32; rows of these are `row` apart.
+///
+/// # Safety
+/// The elements are readable; there is room for as many.
+#[inline(always)]
+unsafe fn wide(from: Matrix<f32>, (rows, cols): (usize, usize), to: *mut f32, row: usize) {
+    for r in 0..rows {
+        let (line, step) = (from.at(r, 0).ptr.cast::<Bf16>(), from.col);
+        for c in 0..cols {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(r * row + c) = (*line.wrapping_offset(c as isize * step)).to_f32() }
         }
     }
 }

@@ -5,7 +5,7 @@ use super::driver::Matrix;
 use super::pack::Pack;
 use super::precision::Precision;
 use super::workspace::Buffer;
-use crate::Element;
+use super::{Element, Source};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::view::{Layout, MatRef};
@@ -21,17 +21,23 @@ pub struct Operand<'a, T> {
     life: PhantomData<&'a [T]>,
 }
 
-impl<T> Operand<'_, T> {
+impl<'a, T> Operand<'a, T> {
+    /// A view of elements that are a [`Source`] of `T`.
+    #[inline]
+    pub(crate) fn view<X>(x: MatRef<'a, X>) -> Self {
+        Self { ptr: x.as_ptr().cast(), layout: x.layout(), packed: None, life: PhantomData }
+    }
+
     #[inline]
     pub(crate) fn matrix(&self) -> Matrix<T> {
         Matrix::new(self.ptr.cast_mut(), &self.layout)
     }
 }
 
-impl<'a, T> From<MatRef<'a, T>> for Operand<'a, T> {
+impl<'a, T, X: Source<T>> From<MatRef<'a, X>> for Operand<'a, T> {
     #[inline]
-    fn from(x: MatRef<'a, T>) -> Self {
-        Self { ptr: x.as_ptr(), layout: x.layout(), packed: None, life: PhantomData }
+    fn from(x: MatRef<'a, X>) -> Self {
+        Self::view(x)
     }
 }
 
@@ -73,13 +79,13 @@ pub struct Packed<T> {
 }
 
 impl<T: Element> Packed<T> {
-    pub(crate) fn new(backend: &'static Backend, precision: Precision, side: Side, x: MatRef<'_, T>) -> Result<Self> {
+    pub(crate) fn new(backend: &'static Backend, precision: Precision, side: Side, x: &Operand<'_, T>) -> Result<Self> {
         let kernel = T::kernel(backend);
-        let (rows, cols) = x.shape();
+        let Layout { rows, cols, .. } = x.layout;
         // Lines are rows of A or columns of B, k is their length.
-        let (width, lines, k, line, depth) = match side {
-            Side::A => (kernel.mr, rows, cols, x.row_stride(), x.col_stride()),
-            Side::B => (kernel.nr, cols, rows, x.col_stride(), x.row_stride()),
+        let (width, lines, k, from) = match side {
+            Side::A => (kernel.mr, rows, cols, x.matrix()),
+            Side::B => (kernel.nr, cols, rows, x.matrix().t()),
         };
         // What a tile unit has is no matrix, but its panels are evenly apart, too.
         let unit = kernel.unit(precision, k);
@@ -89,12 +95,12 @@ impl<T: Element> Packed<T> {
         };
         let panels = size
             .and_then(|size| Buffer::new::<T>(lines.div_ceil(width).checked_mul(size)?))
-            .ok_or(Error::OutOfBounds { len: isize::MAX.cast_unsigned(), shape: x.shape(), strides: (width, k) })?;
+            .ok_or(Error::OutOfBounds { len: isize::MAX.cast_unsigned(), shape: (rows, cols), strides: (width, k) })?;
         let size = size.unwrap_or_default();
         for first in (0..lines).step_by(width) {
-            let (from, there) = (x.as_ptr().wrapping_offset(first as isize * line), width.min(lines - first));
             let to = panels.as_ptr::<T>().wrapping_add(first / width * size);
-            let panel = Pack { from, line, depth, lines: there, k, to, width, precision };
+            let from = from.at(first, 0);
+            let panel = Pack { from, lines: width.min(lines - first), k, to, width, precision };
             // SAFETY: a backend that can be had is supported; the view vouches for its elements; there is room for all
             // panels.
             unsafe {
@@ -107,7 +113,7 @@ impl<T: Element> Packed<T> {
         // From a line to the next, and along k; the latter is of no use to a tile unit.
         let (line, depth) = ((size / width) as isize, width as isize);
         let (row_stride, col_stride) = if side == Side::A { (line, depth) } else { (depth, line) };
-        let layout = Layout { rows, cols, row_stride, col_stride, packed: true };
+        let layout = Layout { rows, cols, row_stride, col_stride, packed: true, bf16: false };
         Ok(Self { backend, precision, side, layout, panels, life: PhantomData })
     }
 

@@ -4,7 +4,7 @@
 
 use super::amx;
 use super::driver::{self, Method, Problem, Route, Settings};
-use super::pack::Pack;
+use super::pack::{self, Pack};
 use super::tile::Float;
 use super::tuning::Blocking;
 use crate::backend::Kernel;
@@ -90,8 +90,14 @@ const fn limit(dropped: i32) -> f32 {
     f32::from_bits(f32::INFINITY.to_bits() - (1 << (dropped - 1)))
 }
 
-/// Rounding of an element type on an instruction set.
-pub(crate) trait Rounding<T>: Simd<T> {
+/// What becomes of elements while they are packed, on an instruction set.
+pub(crate) trait Convert<T>: Simd<T> {
+    /// Packs bf16 numbers.
+    ///
+    /// # Safety
+    /// See [`PackFn`](pack::PackFn).
+    unsafe fn widen(x: &Pack<T>);
+
     /// Rounds the lines of a packed panel, whose first one is line `first`, in place.
     ///
     /// # Safety
@@ -99,7 +105,12 @@ pub(crate) trait Rounding<T>: Simd<T> {
     unsafe fn round(x: &Pack<T>, first: usize);
 }
 
-impl<S: SimdF32> Rounding<f32> for S {
+impl<S: SimdF32> Convert<f32> for S {
+    unsafe fn widen(x: &Pack<f32>) {
+        // SAFETY: the caller's promise.
+        unsafe { pack::widen::<S>(x) }
+    }
+
     #[inline(always)]
     unsafe fn round(x: &Pack<f32>, first: usize) {
         // SAFETY: the caller's promise.
@@ -113,7 +124,11 @@ impl<S: SimdF32> Rounding<f32> for S {
     }
 }
 
-impl<S: Simd<f64>> Rounding<f64> for S {
+impl<S: Simd<f64>> Convert<f64> for S {
+    unsafe fn widen(_: &Pack<f64>) {
+        unreachable!("operands of f64 hold no bf16 numbers");
+    }
+
     #[inline(always)]
     unsafe fn round(x: &Pack<f64>, _: usize) {
         debug_assert!(x.precision == Precision::F32, "the call has it for f32 alone");
@@ -121,7 +136,7 @@ impl<S: Simd<f64>> Rounding<f64> for S {
 }
 
 /// # Safety
-/// See [`Rounding::round`].
+/// See [`Convert::round`].
 unsafe fn panel<S: SimdF32, const DROPPED: i32>(x: &Pack<f32>, first: usize) {
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
@@ -190,6 +205,7 @@ pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
 mod tests {
     use super::*;
     use crate::Backend;
+    use crate::gemm::driver::Matrix;
 
     #[test]
     fn rounding_is_to_nearest_and_leaves_what_it_should() {
@@ -231,8 +247,8 @@ mod tests {
                 for (lines, width) in [(1, 1), (6, 6), (7, 16), (16, 16), (33, 40)] {
                     let mut y = x.clone();
                     let k = x.len() / width;
-                    let (from, to) = (x.as_ptr(), y.as_mut_ptr());
-                    let panel = Pack { from, line: 1, depth: width as isize, lines, k, to, width, precision };
+                    let (from, to) = (Matrix::view(x.as_ptr().cast_mut(), 1, width as isize), y.as_mut_ptr());
+                    let panel = Pack { from, lines, k, to, width, precision };
                     // SAFETY: the backend is supported, and there are `k` times `width` elements.
                     unsafe { (backend.f32.pack)(&panel) };
                     for (i, (&x, &y)) in x.iter().zip(&y).enumerate() {

@@ -105,7 +105,7 @@ mod blocks {
     unsafe fn pack<S: Pairs>(kernel: &Kernel<f32>, side: Side, x: &Pack<f32>) {
         let form = Form { precision: x.precision, keep: true };
         for p in (0..x.k).step_by(CHUNK) {
-            let from = x.from.wrapping_offset(p as isize * x.depth);
+            let from = x.from.at(0, p);
             let chunk = Pack { from, k: CHUNK.min(x.k - p), to: form.chunk(x.to, p).cast_mut(), ..*x };
             // SAFETY: the caller's promise; the copy that is kept needs no other room.
             unsafe { split::record::<S>(kernel, side, form, &chunk, std::ptr::null_mut()) };
@@ -170,10 +170,10 @@ mod blocks {
                     if !x.b.packed {
                         for first in (0..n).step_by(LINES) {
                             let lines = LINES.min(n - first);
-                            let from = part.b.at(0, j + first).ptr.cast_const();
+                            let from = part.b.at(0, j + first).t();
                             let to = room_b.wrapping_add(first / LINES * record);
-                            let (line, depth, precision) = (x.b.col, x.b.row, how.precision);
-                            pack(Side::B, &Pack { from, line, depth, lines, k, to, width: LINES, precision });
+                            let precision = how.precision;
+                            pack(Side::B, &Pack { from, lines, k, to, width: LINES, precision });
                         }
                     }
                     for i in (0..x.m).step_by(BLOCK) {
@@ -183,11 +183,10 @@ mod blocks {
                             Records::new(at(i), at(i + LINES), rows)
                         } else {
                             for first in (0..rows).step_by(LINES) {
-                                let from = part.a.at(i + first, 0).ptr.cast_const();
-                                let lines = LINES.min(rows - first);
+                                let (from, lines) = (part.a.at(i + first, 0), LINES.min(rows - first));
                                 let to = room_a.wrapping_add(first / LINES * record);
-                                let (line, depth, precision) = (x.a.row, x.a.col, how.precision);
-                                pack(Side::A, &Pack { from, line, depth, lines, k, to, width: LINES, precision });
+                                let precision = how.precision;
+                                pack(Side::A, &Pack { from, lines, k, to, width: LINES, precision });
                             }
                             Records::new(room_a, room_a.wrapping_add(record), rows)
                         };
@@ -290,25 +289,25 @@ mod blocks {
         room: *mut f32,
     ) -> [f32; LINES * LINES] {
         let kept = |record| Form { precision: how.precision, keep: true }.kept(record, x.k).cast_mut();
-        let view = |ptr, row, col| Matrix { ptr, row, col, packed: false };
-        let a = match x.a.packed {
-            true => view(kept(record_a), x.k.next_multiple_of(model::STEP) as isize, 1),
-            false => x.a.at(i, 0),
+        let panel = |from, lines, to| {
+            let lines = Pack { from, lines, k: x.k, to, width: LINES, precision: Precision::F32 };
+            // SAFETY: lines of the caller's problem, and room for them.
+            unsafe { (kernel.pack)(&lines) };
+            Matrix::view(to, 1, LINES as isize)
         };
-        let b = match (x.b.packed, x.b.col) {
-            (true, _) => view(kept(record_b), LINES as isize, 1),
-            (false, 1) => x.b.at(0, j),
-            (false, col) => {
-                let from = x.b.at(0, j).ptr.cast_const();
-                let (depth, precision) = (x.b.row, Precision::F32);
-                let lines = Pack { from, line: col, depth, lines: n, k: x.k, to: room, width: LINES, precision };
-                // SAFETY: columns of the caller's problem, and room for them.
-                unsafe { (kernel.pack)(&lines) };
-                view(room, LINES as isize, 1)
-            }
+        let (room_a, room_b) = (room, room.wrapping_add(ROOM / 2));
+        let a = match x.a {
+            a if a.packed => Matrix::view(kept(record_a), x.k.next_multiple_of(model::STEP) as isize, 1),
+            a if a.bf16 => panel(a.at(i, 0), m, room_a),
+            a => a.at(i, 0),
+        };
+        let b = match x.b {
+            b if b.packed => Matrix::view(kept(record_b), LINES as isize, 1),
+            b if b.bf16 || b.col != 1 => panel(b.at(0, j).t(), n, room_b).t(),
+            b => b.at(0, j),
         };
         let mut sums = [0.0; LINES * LINES];
-        let c = view(sums.as_mut_ptr(), LINES as isize, 1);
+        let c = Matrix::view(sums.as_mut_ptr(), LINES as isize, 1);
         let part = Problem { m, n, a, b, c, alpha: 1.0, beta: 0.0, epilogue: None, ..*x };
         // SAFETY: a part of the caller's problem; B's columns are adjacent.
         unsafe { block::run(kernel, &part, None) };

@@ -73,8 +73,8 @@ pub(super) unsafe fn ranges<'a>(record: *const f32) -> &'a [Range; TILE] {
     unsafe { &*record.cast() }
 }
 
-/// f32 numbers in the room that [`record`] may need.
-pub(crate) const ROOM: usize = TILE * CHUNK;
+/// f32 numbers in the room for lines of one chunk as they are: of A, and of B.
+pub(crate) const ROOM: usize = 2 * TILE * CHUNK;
 
 /// Packs one record: at most [`TILE`] lines of one chunk.
 ///
@@ -84,22 +84,23 @@ pub(crate) const ROOM: usize = TILE * CHUNK;
 pub(crate) unsafe fn record<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: Form, x: &Pack<f32>, room: *mut f32) {
     let depth = x.k.next_multiple_of(STEP);
     let whole = x.lines == TILE && x.k == depth;
-    let adjacent = if side == Side::A { x.depth } else { x.line } == 1;
     // Rows of what is split: lines of A, steps of B.
+    let from = if side == Side::A { x.from } else { x.from.t() };
+    let adjacent = from.col == 1 && !from.bf16;
     let (rows, cols) = if side == Side::A { (TILE, depth) } else { (depth, TILE) };
     let dense = if whole && adjacent && !form.keep {
-        (x.from, if side == Side::A { x.line } else { x.depth })
+        (from.ptr.cast_const(), from.row)
     } else {
         let copy = if form.keep { form.kept(x.to, x.k).cast_mut() } else { room };
-        let (line, depth, lines, k) =
-            if side == Side::A { (x.depth, x.line, x.k, x.lines) } else { (x.line, x.depth, x.lines, x.k) };
+        // The packer's panels hold the steps of its lines, so that these are the columns.
+        let (lines, k) = if side == Side::A { (x.k, x.lines) } else { (x.lines, x.k) };
         // SAFETY: there is room for 16 lines; the lines of the source are readable.
         unsafe {
             if !whole {
                 copy.write_bytes(0, rows * cols);
             }
             let exact = Precision::F32;
-            (kernel.pack)(&Pack { from: x.from, line, depth, lines, k, to: copy, width: cols, precision: exact });
+            (kernel.pack)(&Pack { from: from.t(), lines, k, to: copy, width: cols, precision: exact });
         }
         (copy.cast_const(), cols as isize)
     };

@@ -5,7 +5,7 @@ use super::model::STEP;
 use crate::isa::{amx, avx2};
 use crate::reference::{Entry, definition_on_tiles, tdpbf16ps};
 use crate::{
-    Activation, Backend, BatchMut, BatchRef, Blocking, CHUNK, Gemm, MatMut, MatRef, Par, Precision, Serial, Team,
+    Activation, Backend, BatchMut, BatchRef, Bf16, Blocking, CHUNK, Gemm, MatMut, MatRef, Par, Precision, Serial, Team,
     Tuning, Workspace,
 };
 
@@ -284,6 +284,45 @@ fn every_way_to_call_gives_the_same_bits() {
                 }
                 let elements = c.iter().filter(|c| !same(**c, 7.0)).count();
                 assert!(row == 1 || elements <= m * n, "wrote between the elements");
+            }
+        }
+    }
+}
+
+/// Operands of bf16 numbers, of which some do not fit the unit: as the same numbers in f32.
+#[test]
+fn bf16_operands() {
+    let team = Team::new(3);
+    let tuning = Tuning::from_values([1; 6]);
+    for backend in backends() {
+        for (precision, wild) in TILED.into_iter().flat_map(|precision| [(precision, false), (precision, true)]) {
+            for (m, k, n) in [(1, 15, 3), (33, 64, 32), (50, CHUNK + 70, 75)] {
+                let case = Case { beta: 0.5, ..Case::new((m, k, n), precision) };
+                let mut case = if wild { case.wild() } else { case };
+                let halves: [Vec<Bf16>; 2] = [&mut case.a, &mut case.b].map(|wide| {
+                    let half: Vec<Bf16> = wide.iter().map(|&x| Bf16::from_f32(x)).collect();
+                    *wide = half.iter().map(|&x| x.to_f32()).collect();
+                    half
+                });
+                let (want, call) = (case.want(), case.call(backend));
+                let (a, b) = (MatRef::new(&halves[0], m, k).unwrap(), MatRef::new(&halves[1], k, n).unwrap());
+                let (pa, pb) = (call.pack_a(a).unwrap(), call.pack_b(b).unwrap());
+                let apart = call.par(&team).tuning(&tuning);
+                case.check("bf16", &want, &|c| call.run(a, b, c));
+                case.check("bf16 A", &want, &|c| call.run(a, case.b(), c));
+                case.check("bf16 B", &want, &|c| call.run(case.a(), b, c));
+                case.check("bf16, threads", &want, &|c| apart.run(a, b, c));
+                case.check("bf16, packed", &want, &|c| call.run(&pa, &pb, c));
+                case.check("bf16, packed B", &want, &|c| apart.run(a, &pb, c));
+                case.check("bf16, a batch", &want, &|c| call.run_batch(&[a][..], b, &mut [c][..]));
+                let turned = |x: MatRef<'_, Bf16>| -> Vec<Bf16> {
+                    let (rows, cols) = x.shape();
+                    (0..rows * cols).map(|i| x.get(i % rows, i / rows)).collect()
+                };
+                let (ta, tb) = (turned(a), turned(b));
+                let (ta, tb) = (MatRef::new(&ta, k, m).unwrap().t(), MatRef::new(&tb, n, k).unwrap().t());
+                case.check("bf16, transposed", &want, &|c| call.run(ta, tb, c));
+                case.check("bf16, transposed and packed", &want, &|c| call.run(&call.pack_a(ta)?, tb, c));
             }
         }
     }
