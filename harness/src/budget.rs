@@ -1,7 +1,8 @@
 //! Where the time of a training step goes.
 
+use crate::measure;
 use crate::stats::Estimate;
-use kernels::{Backend, Par, Update};
+use kernels::Update;
 use nn::engine::Shape;
 use nn::{Activation, Dataset, Engine, Kernels, Mlp, Recipe, Result, Trainer};
 use rand::{RngExt, SeedableRng};
@@ -26,6 +27,10 @@ pub struct Part {
 /// The time of a training step and of its parts.
 #[derive(Debug, Clone, Serialize)]
 pub struct Budget {
+    /// The row of the kernels' table.
+    pub row: &'static str,
+    /// In which products were computed.
+    pub precision: &'static str,
     /// Widths of the layers, inputs first.
     pub widths: Vec<usize>,
     /// Samples in a step.
@@ -36,21 +41,17 @@ pub struct Budget {
     pub steps: usize,
     /// Of a step.
     pub seconds: Estimate,
+    /// How many times as fast as the first engine, by the ratios within rounds; none for that one itself.
+    pub over_first: Option<Estimate>,
     /// In the order in which a step does them; what no part has is the last.
     pub parts: Vec<Part>,
 }
 
-/// Trains a network of these widths on noise for about so long.
+/// Trains a network of these widths on noise for about so long, by all engines in turns; the answer is in their order.
 ///
 /// # Errors
 /// When a width or the batch is 0.
-pub fn measure(
-    backend: &'static Backend,
-    par: &dyn Par,
-    widths: &[usize],
-    batch: usize,
-    time: Duration,
-) -> Result<Budget> {
+pub fn measure(engines: &[Kernels<'_>], widths: &[usize], batch: usize, time: Duration) -> Result<Vec<Budget>> {
     const STEPS: usize = 10;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let (inputs, classes) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
@@ -59,44 +60,59 @@ pub fn measure(
     let images = (0..samples * inputs).map(|_| rng.random_range(0..=255)).collect();
     let labels = (0..samples).map(|_| rng.random_range(0..classes as u32)).collect();
     let data = Dataset::new(images, labels, 1, inputs)?;
-    let engine =
-        Stopwatch { engine: Kernels { backend, par, precision: Default::default() }, laps: RefCell::default() };
     let recipe = Recipe { epochs: 1, batch, ..Recipe::default() };
-    let mut trainer = Trainer::new(model, recipe, &engine)?;
-    trainer.fit(&data, &mut ())?;
-
-    // Seconds of a step: in all, then of each part.
-    let (mut whole, mut each): (Vec<f64>, Vec<Vec<f64>>) = (Vec::new(), Vec::new());
-    let start = Instant::now();
-    while start.elapsed() < time || whole.len() < 3 {
-        engine.laps.borrow_mut().iter_mut().for_each(|lap| lap.time = Duration::ZERO);
-        let begin = Instant::now();
+    let watches: Vec<_> = engines.iter().map(|&engine| Stopwatch { engine, laps: RefCell::default() }).collect();
+    let trainers = watches.iter().map(|watch| Trainer::new(model.clone(), recipe.clone(), watch));
+    let mut trainers = trainers.collect::<Result<Vec<_>>>()?;
+    for trainer in &mut trainers {
         trainer.fit(&data, &mut ())?;
-        whole.push(begin.elapsed().as_secs_f64() / STEPS as f64);
-        let laps = engine.laps.borrow();
-        each.resize(laps.len(), Vec::new());
-        for (all, lap) in each.iter_mut().zip(laps.iter()) {
-            all.push(lap.time.as_secs_f64() / STEPS as f64);
-        }
     }
-    let rest = whole.iter().enumerate().map(|(i, whole)| whole - each.iter().map(|part| part[i]).sum::<f64>());
-    let rest: Vec<f64> = rest.collect();
-    let seconds = Estimate::of(&whole);
-    let laps = engine.laps.borrow();
-    let named = laps.iter().map(|lap| (lap.name(), lap.operations()));
-    let named = named.chain([("shuffling, loading, bookkeeping".to_owned(), 0.0)]);
-    let parts = named.zip(each.iter().chain([&rest])).map(|((name, operations), times)| {
-        let estimate = Estimate::of(times);
-        Part { name, seconds: estimate, share: estimate.median / seconds.median, operations }
+
+    // Seconds of a step that each part of each engine has taken, round by round; last those that no part has.
+    let mut each: Vec<_> = watches.iter().map(|watch| vec![Vec::new(); watch.laps.borrow().len() + 1]).collect();
+    let start = Instant::now();
+    let whole = measure::rounds(
+        0,
+        engines.len(),
+        |done| done < 3 || start.elapsed() < time,
+        |_, who| {
+            watches[who].laps.borrow_mut().iter_mut().for_each(|lap| lap.time = Duration::ZERO);
+            let begin = Instant::now();
+            trainers[who].fit(&data, &mut ())?;
+            let whole = begin.elapsed().as_secs_f64() / STEPS as f64;
+            let mut rest = whole;
+            for (lap, times) in watches[who].laps.borrow().iter().zip(&mut each[who]) {
+                let seconds = lap.time.as_secs_f64() / STEPS as f64;
+                times.push(seconds);
+                rest -= seconds;
+            }
+            each[who].last_mut().expect("the rest").push(rest);
+            Ok::<_, nn::Error>(whole)
+        },
+    )?;
+    let budgets = engines.iter().zip(&watches).zip(&each).zip(&whole).enumerate();
+    let budgets = budgets.map(|(i, (((engine, watch), each), samples))| {
+        let seconds = samples.estimate();
+        let laps = watch.laps.borrow();
+        let named = laps.iter().map(|lap| (lap.name(), lap.operations()));
+        let named = named.chain([("shuffling, loading, bookkeeping".to_owned(), 0.0)]);
+        let parts = named.zip(each).map(|((name, operations), times)| {
+            let estimate = Estimate::of(times);
+            Part { name, seconds: estimate, share: estimate.median / seconds.median, operations }
+        });
+        Budget {
+            row: engine.backend.name(),
+            precision: engine.precision.name(),
+            widths: widths.to_vec(),
+            batch,
+            threads: engine.par.threads(),
+            steps: each[0].len() * STEPS,
+            seconds,
+            over_first: (i > 0).then(|| samples.speed_up_over(&whole[0])),
+            parts: parts.collect(),
+        }
     });
-    Ok(Budget {
-        widths: widths.to_vec(),
-        batch,
-        threads: par.threads(),
-        steps: whole.len() * STEPS,
-        seconds,
-        parts: parts.collect(),
-    })
+    Ok(budgets.collect())
 }
 
 /// An engine that takes the time of each routine of another.
@@ -191,20 +207,25 @@ impl Engine for Stopwatch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kernels::Serial;
+    use kernels::Precision;
 
     #[test]
     fn the_parts_make_up_the_step() {
-        let backend = Backend::active().unwrap();
-        let budget = measure(backend, &Serial, &[12, 9, 3], 4, Duration::ZERO).unwrap();
-        assert_eq!((budget.steps, budget.batch), (30, 4));
-        let of = |name: &str| budget.parts.iter().find(|part| part.name == name).map(|part| part.operations);
-        assert_eq!(of("layer 4x12x9"), Some(2.0 * 4.0 * 12.0 * 9.0));
-        assert_eq!(of("weight gradient 12x4x9"), of("layer 4x12x9"));
-        assert_eq!(of("input gradient 4x3x9"), Some(216.0));
-        assert_eq!(of("input gradient 4x9x12"), None, "nobody needs that of the pixels");
-        assert!(of("optimiser").is_some());
-        let medians: f64 = budget.parts.iter().map(|part| part.seconds.median).sum();
-        assert!(budget.parts.iter().all(|part| part.seconds.median >= 0.0) && medians > 0.0);
+        let engine = Kernels::active().unwrap();
+        let bf16 = Kernels { precision: Precision::Bf16, ..engine };
+        let budgets = measure(&[engine, bf16], &[12, 9, 3], 4, Duration::ZERO).unwrap();
+        assert_eq!(budgets.iter().map(|budget| budget.precision).collect::<Vec<_>>(), ["f32", "bf16"]);
+        assert_eq!(budgets.iter().map(|budget| budget.over_first.is_some()).collect::<Vec<_>>(), [false, true]);
+        for budget in budgets {
+            assert_eq!((budget.steps, budget.batch), (30, 4));
+            let of = |name: &str| budget.parts.iter().find(|part| part.name == name).map(|part| part.operations);
+            assert_eq!(of("layer 4x12x9"), Some(2.0 * 4.0 * 12.0 * 9.0));
+            assert_eq!(of("weight gradient 12x4x9"), of("layer 4x12x9"));
+            assert_eq!(of("input gradient 4x3x9"), Some(216.0));
+            assert_eq!(of("input gradient 4x9x12"), None, "nobody needs that of the pixels");
+            assert!(of("optimiser").is_some());
+            let medians: f64 = budget.parts.iter().map(|part| part.seconds.median).sum();
+            assert!(budget.parts.iter().all(|part| part.seconds.median >= 0.0) && medians > 0.0);
+        }
     }
 }

@@ -133,6 +133,15 @@ fn a_step_is_taken_apart() {
     for part in ["layer 5x20x7", "weight gradient 20x5x7", "input gradient 5x3x7", "Adam", "the step", "route"] {
         assert!(stdout(&output).contains(part), "{part:?} is not in {}", stdout(&output));
     }
+    let output = run(&mut harness(&["step", "20,7,3", "--time", "0", "--precision", "bf16,f32,bf16x3,bf16"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let row = |precision: &str| format!("{precision}: ");
+    for part in [row("bf16"), row("bf16x3"), "times as fast as in f32".to_owned(), "operands are rounded".to_owned()] {
+        assert!(text.contains(&part), "{part:?} is not in {text}");
+    }
+    assert_eq!(text.matches("the step").count(), 3, "f32 and the two others, each once: {text}");
+    fails(&mut harness(&["step", "784,10", "--precision", "f16"]), 2, &["f32-amx", "bf16x3"]);
     fails(&mut harness(&["step", "784"]), 2, &["784,10"]);
     fails(&mut harness(&["step", "784,0"]), 2, &["0"]);
 }

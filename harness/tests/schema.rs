@@ -143,7 +143,9 @@ fn records_are_as_documented() {
         schema.check_record(&record(harness(&["gemm", "9", "5", "7", "--time", "0"]).args(more)), "gemm");
     }
     schema.check_record(&record(&mut harness(&["act", "silu", "100", "--time", "0"])), "act");
-    schema.check_record(&record(&mut harness(&["step", "9,5,3", "--time", "0"])), "step");
+    for more in [&[][..], &["--precision", "f32-amx,bf16"]] {
+        schema.check_record(&record(harness(&["step", "9,5,3", "--time", "0"]).args(more)), "step");
+    }
     let profile = format!("{out}/this.profile");
     schema.check_record(&record(&mut harness(&["tune", "--time", "0", "--out", &profile])), "tune");
     schema.check_record(&record(&mut harness(&["tune", "--explain", "--out", &profile])), "tune");

@@ -8,14 +8,16 @@ use crate::peak;
 use crate::record::Head;
 use crate::report::{NONE, Table, counted, percent, short, thousands};
 use clap::value_parser;
-use kernels::{Backend, Gemm, Par, Team};
+use kernels::{Backend, Gemm, Par, Precision, Team};
+use nn::Kernels;
 use serde::Serialize;
 use std::time::Duration;
 
 const HELP: &str = "\
 Examples:
   harness step 784,128,10                the reference model
-  harness step 784,512,512,10 --batch 128 --threads 2";
+  harness step 784,512,512,10 --batch 128 --threads 2
+  harness step 784,512,10 --precision f32-amx,bf16x3,bf16";
 
 /// Arguments of the command.
 #[derive(clap::Args)]
@@ -30,6 +32,9 @@ pub struct Args {
     /// Threads
     #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
     threads: u32,
+    /// Also measure it in these precisions: f32-amx, bf16x3, bf16
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = super::gemm::precision)]
+    precision: Vec<Precision>,
     /// Time for the samples
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = super::gemm::seconds)]
     time: Duration,
@@ -42,12 +47,12 @@ pub struct Args {
 struct Record {
     #[serde(flatten)]
     head: Head,
-    /// The row of the kernels' table.
-    row: &'static str,
-    /// Its FMA peak on one core, FLOP per second.
+    /// The FMA peak on one core, FLOP per second.
     peak: f64,
     #[serde(flatten)]
     budget: Budget,
+    /// The same step in other precisions.
+    precise: Vec<Budget>,
 }
 
 /// Measures and prints.
@@ -59,12 +64,17 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     args.json.prepare(console)?;
     let active = Backend::active()?;
     let team = Team::new(args.threads as usize);
+    // In f32 first, then from the most exact on, each once.
+    let asked = |precision: &Precision| *precision == Precision::F32 || args.precision.contains(precision);
+    let engine = |precision| Ok(Kernels { backend: Backend::active_for(precision)?, par: &team, precision });
+    let engines = Precision::ALL.into_iter().filter(asked).map(engine).collect::<Result<Vec<_>>>()?;
     console.begin_status();
     console.status("measuring");
     let peak = peak::fma_peak(active, Duration::from_millis(100));
-    let budget = budget::measure(active, &team, &widths, args.batch as usize, args.time)?;
+    let mut precise = budget::measure(&engines, &widths, args.batch as usize, args.time)?;
+    let budget = precise.remove(0);
     console.end();
-    let record = Record { head: Head::new("step"), row: active.name(), peak, budget };
+    let record = Record { head: Head::new("step"), peak, budget, precise };
     let Budget { batch, seconds, .. } = record.budget;
     console.line(format_args!(
         "A training step of {} with Adam on batches of {batch}: {}, {}; {} an epoch of 60 000 samples.\n\
@@ -72,19 +82,36 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         widths.iter().map(ToString::to_string).collect::<Vec<_>>().join("-"),
         active.name(),
         counted(team.threads(), "thread"),
-        format_args!("{} s", short(seconds.median * 60_000.0 / batch as f64)),
+        epoch(&record.budget),
         short(peak / 1e9),
     ))?;
-    console.print(table(&record))?;
+    console.print(table(peak, &record.budget))?;
     console.line(format_args!("{} samples/s", thousands((batch as f64 / seconds.median) as u64)))?;
-    for pair in widths.windows(2) {
-        console.line(format_args!("\n{}", Gemm::<f32>::new().par(&team).explain(batch, pair[0], pair[1])?))?;
+    for budget in &record.precise {
+        let over = budget.over_first.as_ref().map_or(String::new(), |over| {
+            format!("{} times as fast as in f32 ({}..{})", short(over.median), short(over.low), short(over.high))
+        });
+        let Budget { row, precision, .. } = budget;
+        console.line(format_args!("\n{row} {precision}: {over}; {} an epoch.\n", epoch(budget)))?;
+        console.print(table(peak, budget))?;
+    }
+    for Kernels { backend, precision, .. } in engines {
+        let chosen = std::ptr::eq(backend, active);
+        let gemm = if chosen { Gemm::new() } else { Gemm::new().backend(backend) };
+        for pair in widths.windows(2) {
+            let explanation = gemm.par(&team).precision(precision).explain(batch, pair[0], pair[1])?;
+            console.line(format_args!("\n{explanation}"))?;
+        }
     }
     args.json.write(&record, console)
 }
 
-fn table(record: &Record) -> Table {
-    let Record { peak, budget, .. } = record;
+/// The time that all steps of an epoch take.
+fn epoch(budget: &Budget) -> String {
+    format!("{} s", short(budget.seconds.median * 60_000.0 / budget.batch as f64))
+}
+
+fn table(peak: f64, budget: &Budget) -> Table {
     let mut table = Table::new(&["part", "us", "95%", "share", "GFLOP/s", "peak"]);
     let us = |seconds: f64| short(seconds * 1e6);
     for part in &budget.parts {

@@ -13,7 +13,7 @@ use crate::measure::{Cache, Plan};
 use crate::record::{CaseRecord, Head, Score};
 use crate::{files, machine, training};
 use clap::ArgGroup;
-use kernels::{Backend, Cpu, Serial};
+use kernels::{Backend, Cpu};
 use nn::metrics::Confusion;
 use nn::{Dataset, Kernels, Mlp, Recipe, Trainer};
 use serde::Serialize;
@@ -111,7 +111,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let model = trainer.into_model();
     console.begin_status();
     console.status("a training step");
-    let budget = budget::measure(active, &Serial, &layers, 32, effort.case)?;
+    let budget = budget::measure(&[engine], &layers, 32, effort.case)?.swap_remove(0);
     let found = model.predict(&engine, &data.test)?;
     let confusion = Confusion::new(model.classes(), data.test.labels(), &found)?;
     let predictions = predictions(&model, &engine, &data.test)?;
