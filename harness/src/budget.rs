@@ -184,6 +184,30 @@ impl Engine for Stopwatch<'_> {
         self.lap("activation gradient", None, || self.engine.activation_gradient(f, saved, dy))
     }
 
+    fn layer_norm(
+        &self,
+        learned: [&[f32]; 2],
+        epsilon: f32,
+        h: &mut [f32],
+        z: &mut [f32],
+        scales: &mut [f32],
+    ) -> Result<()> {
+        self.lap("layer normalisation", None, || self.engine.layer_norm(learned, epsilon, h, z, scales))
+    }
+
+    fn layer_norm_gradient(
+        &self,
+        gamma: &[f32],
+        x: &[f32],
+        scales: &[f32],
+        dz: &mut [f32],
+        gradient: [&mut [f32]; 2],
+    ) -> Result<()> {
+        self.lap("layer normalisation gradient", None, || {
+            self.engine.layer_norm_gradient(gamma, x, scales, dz, gradient)
+        })
+    }
+
     fn softmax(&self, classes: usize, logits: &mut [f32]) -> Result<()> {
         self.lap("softmax", None, || self.engine.softmax(classes, logits))
     }

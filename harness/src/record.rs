@@ -113,14 +113,14 @@ impl CaseRecord {
         roofline: Option<&Roofline>,
         compared: impl Fn(&Measured, &Measured) -> bool,
     ) -> Self {
-        let (operations, bytes) = (case.operations(), case.bytes());
+        let (operations, bytes, noise_floor) = (case.operations(), case.bytes(), comparison.noise_floor());
         let entry = |entry: &Measured| {
             let seconds = entry.samples.estimate();
             let speed = operations / seconds.median;
             let others = comparison.measured.iter().filter(|other| other.who != entry.who && compared(entry, other));
             let ratio = |other: &Measured| {
                 let estimate = entry.samples.speed_up_over(&other.samples);
-                Ratio { estimate, verdict: verdict(&estimate, comparison.noise_floor) }
+                Ratio { estimate, verdict: verdict(&estimate, noise_floor) }
             };
             let row = entry.who.backend().map(|row| row.name());
             let limit = roofline.filter(|roofline| row == Some(roofline.row) && entry.who.threads() == 1);
@@ -146,7 +146,7 @@ impl CaseRecord {
             operations,
             bytes,
             cache,
-            noise_floor: comparison.noise_floor.exp_m1(),
+            noise_floor: noise_floor.exp_m1(),
             results: comparison.measured.iter().map(entry).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, Shape};
 use crate::error::Result;
-use crate::norm::{self, Norm};
+use crate::norm::Norm;
 use crate::rng::Rng;
 use kernels::{Activation, Saved};
 use serde::{Deserialize, Serialize};
@@ -156,9 +156,7 @@ impl Dense {
             engine.dense(shape, x, w, b, Activation::Identity, z)?;
         } else {
             engine.dense(shape, x, w, b, Activation::Identity, h)?;
-            self.norm.forward(self.outputs, running, h, kept.saved);
-            z.copy_from_slice(h);
-            norm::scale_and_shift(gamma, beta, z);
+            self.norm.forward(engine, [gamma, beta], running, h, z, kept.saved)?;
         }
         engine.activate(self.activation, z, y)
     }
@@ -179,12 +177,20 @@ impl Dense {
     }
 
     /// From the gradient at `z` to that at the sums `h`, in place.
-    pub(crate) fn backward_norm(&self, parameters: &[f32], kept: &Kept<'_>, dz: &mut [f32], gradient: &mut [f32]) {
-        if self.norm != Norm::None {
-            let [_, _, gamma, _] = self.parts(parameters);
-            let gradient = &mut gradient[self.weight_count() + self.outputs..];
-            self.norm.backward(gamma, &kept.values[..dz.len()], kept.saved, dz, gradient);
+    pub(crate) fn backward_norm(
+        &self,
+        engine: &dyn Engine,
+        parameters: &[f32],
+        kept: &Kept<'_>,
+        dz: &mut [f32],
+        gradient: &mut [f32],
+    ) -> Result<()> {
+        if self.norm == Norm::None {
+            return Ok(());
         }
+        let [_, _, gamma, _] = self.parts(parameters);
+        let gradient = &mut gradient[self.weight_count() + self.outputs..];
+        self.norm.backward(engine, gamma, &kept.values[..dz.len()], kept.saved, dz, gradient)
     }
 
     /// With `dh` the gradient at `h = x·w + b`:

@@ -116,7 +116,7 @@ fn dense_layers() -> Result<()> {
             layer.backward_activation(&*engine, &values, &y, &mut dz)?;
             let (mut gradient, mut dx) = (vec![f32::NAN; parameters.len()], vec![f32::NAN; x.len()]);
             let kept = Kept { values: &mut values, saved: &mut saved };
-            layer.backward_norm(&parameters, &kept, &mut dz, &mut gradient);
+            layer.backward_norm(&*engine, &parameters, &kept, &mut dz, &mut gradient)?;
             layer.backward(&*engine, &parameters, &x, &dz, &mut gradient, Some(&mut dx))?;
 
             let (p, x) = (widen(&parameters), widen(&x));

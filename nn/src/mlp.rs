@@ -487,7 +487,7 @@ impl Batch {
             let x = last_mut(&mut values, self.rows * layer.inputs);
             let parameters = last(&mut parameters, layer.parameter_count());
             let gradient = last_mut(&mut gradient, layer.parameter_count());
-            layer.backward_norm(parameters, &kept, dz, gradient);
+            layer.backward_norm(engine, parameters, &kept, dz, gradient)?;
             // The first layer's input is data: nobody asks for its gradient.
             let Some(below) = model.layers[..l].last() else {
                 return layer.backward(engine, parameters, x, dz, gradient, None);

@@ -1,8 +1,9 @@
 //! Normalisation of a layer's sums before its activation, backward right below forward.
 //!
-//! `h = x·w + b` becomes `z = γ x̂ + β` with `x̂ = (h - μ) / √(σ² + ε)`. Sums run over rows in their order and along rows
-//! from left to right, so their bits depend on nothing else.
+//! `h = x·w + b` becomes `z = γ x̂ + β` with `x̂ = (h - μ) / √(σ² + ε)`. Sums over the samples run in their order, so their
+//! bits depend on nothing else; those over the outputs are the engine's.
 
+use crate::engine::Engine;
 use crate::error::{Result, setting};
 use serde::{Deserialize, Serialize};
 use std::iter::zip;
@@ -67,53 +68,73 @@ impl Norm {
         }
     }
 
-    /// `h` (rows x outputs) becomes `x̂`. `running` are μ and σ² to be used outside of training, one after the other.
-    pub(crate) fn forward(self, outputs: usize, running: Option<&[f32]>, h: &mut [f32], saved: &mut [f32]) {
-        let samples = (h.len() / outputs) as f32;
-        match self {
-            Self::None => {}
-            Self::Batch { epsilon, .. } => {
-                let (inverse, moments) = saved.split_at_mut(outputs);
-                let (mean, variance) = moments.split_at_mut(outputs);
-                match running {
-                    Some(running) => {
-                        mean.copy_from_slice(&running[..outputs]);
-                        variance.copy_from_slice(&running[outputs..]);
-                    }
-                    None => {
-                        column_means(samples, h, mean, |h, _| h);
-                        column_means(samples, h, variance, |h, j| (h - mean[j]) * (h - mean[j]));
-                    }
-                }
-                zip(&mut *inverse, variance)
-                    .for_each(|(inverse, variance)| *inverse = 1.0 / (*variance + epsilon).sqrt());
-                for h in h.chunks_exact_mut(outputs) {
-                    for ((h, mean), inverse) in zip(h, &*mean).zip(&*inverse) {
-                        *h = (*h - mean) * inverse;
-                    }
-                }
+    /// `h` (rows x outputs) becomes `x̂`, and `z = γ x̂ + β`. `running` are μ and σ² to be used outside of training, one
+    /// after the other.
+    pub(crate) fn forward(
+        self,
+        engine: &dyn Engine,
+        [gamma, beta]: [&[f32]; 2],
+        running: Option<&[f32]>,
+        h: &mut [f32],
+        z: &mut [f32],
+        saved: &mut [f32],
+    ) -> Result<()> {
+        let outputs = gamma.len();
+        let rows = h.len() / outputs;
+        let epsilon = match self {
+            Self::None => return Ok(()),
+            Self::Layer { epsilon } => return engine.layer_norm([gamma, beta], epsilon, h, z, &mut saved[..rows]),
+            Self::Batch { epsilon, .. } => epsilon,
+        };
+        let (inverse, moments) = saved.split_at_mut(outputs);
+        let (mean, variance) = moments.split_at_mut(outputs);
+        match running {
+            Some(running) => {
+                mean.copy_from_slice(&running[..outputs]);
+                variance.copy_from_slice(&running[outputs..]);
             }
-            Self::Layer { epsilon } => {
-                for (h, inverse) in zip(h.chunks_exact_mut(outputs), saved) {
-                    let mean = row_mean(h, |h| h);
-                    let variance = row_mean(h, |h| (h - mean) * (h - mean));
-                    *inverse = 1.0 / (variance + epsilon).sqrt();
-                    h.iter_mut().for_each(|h| *h = (*h - mean) * *inverse);
-                }
+            None => {
+                column_means(rows, h, mean, |h, _| h);
+                column_means(rows, h, variance, |h, j| (h - mean[j]) * (h - mean[j]));
             }
         }
+        zip(&mut *inverse, variance).for_each(|(inverse, variance)| *inverse = 1.0 / (*variance + epsilon).sqrt());
+        for (h, z) in zip(h.chunks_exact_mut(outputs), z.chunks_exact_mut(outputs)) {
+            for ((h, mean), inverse) in zip(&mut *h, &*mean).zip(&*inverse) {
+                *h = (*h - mean) * inverse;
+            }
+            for ((z, h), (gamma, beta)) in zip(z, h).zip(zip(gamma, beta)) {
+                *z = *h * gamma + beta;
+            }
+        }
+        Ok(())
     }
 
-    /// `dz` becomes the gradient at `h`. With `n` samples, or for a sample over its outputs:
+    /// `dz` becomes the gradient at `h`, and `gradient` is that of γ and β. Over a batch of `n` samples:
     ///
     /// ```text
     /// dγ = Σ dz x̂        dβ = Σ dz        sums over the samples
-    /// dh = (dz - dβ/n - x̂ dγ/n) γ / √(σ² + ε)                              over the batch
-    /// dh = (g - mean of g - x̂ mean of g x̂) / √(σ² + ε),  g = γ dz          over the outputs
+    /// dh = (dz - dβ/n - x̂ dγ/n) γ / √(σ² + ε)
     /// ```
-    pub(crate) fn backward(self, gamma: &[f32], x: &[f32], saved: &[f32], dz: &mut [f32], gradient: &mut [f32]) {
+    pub(crate) fn backward(
+        self,
+        engine: &dyn Engine,
+        gamma: &[f32],
+        x: &[f32],
+        saved: &[f32],
+        dz: &mut [f32],
+        gradient: &mut [f32],
+    ) -> Result<()> {
         let outputs = gamma.len();
+        let rows = dz.len() / outputs;
         let (dgamma, dbeta) = gradient.split_at_mut(outputs);
+        match self {
+            Self::None => return Ok(()),
+            Self::Layer { .. } => {
+                return engine.layer_norm_gradient(gamma, x, &saved[..rows], dz, [dgamma, dbeta]);
+            }
+            Self::Batch { .. } => {}
+        }
         dgamma.fill(0.0);
         dbeta.fill(0.0);
         for (dz, x) in zip(dz.chunks_exact(outputs), x.chunks_exact(outputs)) {
@@ -122,18 +143,12 @@ impl Norm {
                 *dbeta += dz;
             }
         }
-        let samples = (dz.len() / outputs) as f32;
-        for (i, (dz, x)) in zip(dz.chunks_exact_mut(outputs), x.chunks_exact(outputs)).enumerate() {
-            if let Self::Layer { .. } = self {
-                zip(&mut *dz, gamma).for_each(|(dz, gamma)| *dz *= gamma);
-                let (mean, slope) = (row_mean(dz, |g| g), dot(dz, x) / outputs as f32);
-                zip(dz, x).for_each(|(dz, x)| *dz = (*dz - mean - x * slope) * saved[i]);
-            } else {
-                for (j, (dz, x)) in zip(dz, x).enumerate() {
-                    *dz = (*dz - dbeta[j] / samples - x * (dgamma[j] / samples)) * (gamma[j] * saved[j]);
-                }
+        for (dz, x) in zip(dz.chunks_exact_mut(outputs), x.chunks_exact(outputs)) {
+            for (j, (dz, x)) in zip(dz, x).enumerate() {
+                *dz = (*dz - dbeta[j] / rows as f32 - x * (dgamma[j] / rows as f32)) * (gamma[j] * saved[j]);
             }
         }
+        Ok(())
     }
 
     /// Takes what [`Self::forward`] saw of a batch into the running means.
@@ -153,30 +168,13 @@ fn flushed(x: f32) -> f32 {
     if x.abs() < SMALLEST { 0.0 } else { x }
 }
 
-/// `x` becomes `γ x + β`.
-pub(crate) fn scale_and_shift(gamma: &[f32], beta: &[f32], x: &mut [f32]) {
-    for x in x.chunks_exact_mut(gamma.len()) {
-        for ((x, gamma), beta) in zip(x, gamma).zip(beta) {
-            *x = *x * gamma + beta;
-        }
-    }
-}
-
 /// The mean over the samples of `f(h, column)`.
-fn column_means(samples: f32, h: &[f32], means: &mut [f32], f: impl Fn(f32, usize) -> f32) {
+fn column_means(rows: usize, h: &[f32], means: &mut [f32], f: impl Fn(f32, usize) -> f32) {
     means.fill(0.0);
     for h in h.chunks_exact(means.len()) {
         for (j, (sum, h)) in zip(&mut *means, h).enumerate() {
             *sum += f(*h, j);
         }
     }
-    means.iter_mut().for_each(|sum| *sum /= samples);
-}
-
-fn row_mean(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    x.iter().map(|&x| f(x)).sum::<f32>() / x.len() as f32
-}
-
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    zip(x, y).map(|(x, y)| x * y).sum()
+    means.iter_mut().for_each(|sum| *sum /= rows as f32);
 }

@@ -1,12 +1,13 @@
 //! The trained model at work: predictions for any number of samples, from any number of threads.
 
 use crate::data::Scaler;
+use crate::engine::Kernels;
 use crate::error::{Error, Result, setting};
 use crate::metrics::argmax;
 use crate::mlp::Mlp;
-use crate::norm::{Norm, scale_and_shift};
+use crate::norm::Norm;
 use crate::store::{Store, first_mut};
-use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Packed, Plan, Precision};
+use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Packed, Plan, Precision, Serial};
 use std::cell::Cell;
 use std::mem::swap;
 
@@ -112,6 +113,16 @@ struct Layer {
     activation: Activation,
     /// For a sample alone, and for a whole chunk.
     plans: [Plan<f32>; 2],
+}
+
+impl Layer {
+    /// Numbers that the normalisation of so many samples needs: the sums before it, and what [`Norm::saved`] says.
+    fn normalising(&self, rows: usize) -> usize {
+        match self.norm {
+            Norm::None => 0,
+            norm => rows * self.outputs + norm.saved(rows, self.outputs),
+        }
+    }
 }
 
 /// A model made ready for predictions. Many threads can use one at once. A sample's prediction has the same bits alone
@@ -290,12 +301,12 @@ impl Predictor {
 
     /// Numbers that so many samples need on their way.
     fn room(&self, rows: usize) -> usize {
-        rows * (self.inputs() + 2 * self.width) + self.saved(rows)
+        rows * (self.inputs() + 2 * self.width) + self.normalising(rows)
     }
 
     /// Numbers that the normalisations of so many samples need.
-    fn saved(&self, rows: usize) -> usize {
-        self.layers.iter().map(|layer| layer.norm.saved(rows, layer.outputs)).max().unwrap_or(0)
+    fn normalising(&self, rows: usize) -> usize {
+        self.layers.iter().map(|layer| layer.normalising(rows)).max().unwrap_or(0)
     }
 
     /// Shows the input of every layer, part of the samples by part.
@@ -333,22 +344,22 @@ impl Predictor {
                 &*converted
             }
         };
-        let saved = first_mut(&mut room, self.saved(rows));
+        let aside = first_mut(&mut room, self.normalising(rows));
         let (mut here, mut there) = room.split_at_mut(rows * self.width);
         let (last, hidden) = self.layers.split_last().expect("a model has layers");
         for (l, layer) in hidden.iter().enumerate() {
             see(l, x);
             let y = &mut here[..rows * layer.outputs];
-            self.layer(layer, rows, x, y, saved)?;
+            self.layer(layer, rows, x, y, aside)?;
             // The next layer reads this one's output while it writes into the other half.
             swap(&mut here, &mut there);
             x = &there[..rows * layer.outputs];
         }
         see(hidden.len(), x);
-        self.layer(last, rows, x, z, saved)
+        self.layer(last, rows, x, z, aside)
     }
 
-    fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32], saved: &mut [f32]) -> Result<()> {
+    fn layer(&self, layer: &Layer, rows: usize, x: &[f32], y: &mut [f32], aside: &mut [f32]) -> Result<()> {
         let &Layer { inputs, outputs, ref weights, ref bias, norm, activation, ref plans, .. } = layer;
         let gemm = Gemm::new().backend(self.backend).precision(self.precision).bias(bias);
         let gemm = if norm == Norm::None { gemm.activation(activation) } else { gemm };
@@ -357,12 +368,15 @@ impl Predictor {
             CHUNK => gemm.plan(&plans[1]),
             _ => gemm,
         };
-        gemm.run(MatRef::new(x, rows, inputs)?, weights, MatMut::new(&mut *y, rows, outputs)?)?;
-        if norm != Norm::None {
-            norm.forward(outputs, Some(&layer.running), y, &mut saved[..norm.saved(rows, outputs)]);
-            scale_and_shift(&layer.gamma, &layer.beta, y);
-            self.backend.activate(activation, y);
+        let x = MatRef::new(x, rows, inputs)?;
+        if norm == Norm::None {
+            return Ok(gemm.run(x, weights, MatMut::new(y, rows, outputs)?)?);
         }
+        let (h, saved) = aside[..layer.normalising(rows)].split_at_mut(rows * outputs);
+        gemm.run(x, weights, MatMut::new(&mut *h, rows, outputs)?)?;
+        let engine = Kernels { backend: self.backend, par: &Serial, precision: self.precision };
+        norm.forward(&engine, [&layer.gamma, &layer.beta], Some(&layer.running), h, y, saved)?;
+        self.backend.activate(activation, y);
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use serde::Serialize;
 use std::cell::RefCell;
 use std::fmt;
 use std::hint::black_box;
+use std::iter::zip;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -81,8 +82,8 @@ pub struct Comparison {
     pub wrong: Vec<(Contender, Wrong)>,
     /// For each row whose speed limit was sampled: seconds that a call would take at this limit.
     pub limits: Vec<(&'static Backend, Samples)>,
-    /// How far, as a factor's logarithm, two runs of the same code came apart: see [`stats::noise_floor`].
-    pub noise_floor: f64,
+    /// Times of the twin of [`compete`], and whose twin it is.
+    twin: Option<(usize, Samples)>,
 }
 
 /// A contender that passed the check, and its times.
@@ -137,17 +138,33 @@ pub fn compete<T: Number>(
     for (measured, samples) in measured.iter_mut().zip(&mut samples) {
         measured.samples = samples;
     }
-    let noise_floor = match (measured.get(twin), samples.next()) {
-        (Some(entry), Some(twin)) => stats::noise_floor(&entry.samples.speed_up_over(&twin)),
-        _ => 0.0,
-    };
+    let twin = if measured.is_empty() { None } else { samples.next().map(|samples| (twin, samples)) };
     let at_limit =
         |(Samples(seconds), calls): (Samples, f64)| Samples(seconds.into_iter().map(|s| s / calls).collect());
     let limits = limits.iter().copied().zip(samples.zip(calls_per_run).map(at_limit)).collect();
-    Comparison { measured, wrong, limits, noise_floor }
+    Comparison { measured, wrong, limits, twin }
 }
 
 impl Comparison {
+    /// How far, as a factor's logarithm, two runs of the same code came apart: see [`stats::noise_floor`].
+    pub fn noise_floor(&self) -> f64 {
+        let floor = |(of, twin): &(usize, Samples)| stats::noise_floor(&self.measured[*of].samples.speed_up_over(twin));
+        self.twin.as_ref().map_or(0.0, floor)
+    }
+
+    /// Takes in more rounds of the same case with the same contenders and limits.
+    ///
+    /// # Panics
+    /// When others were right this time: a result that comes and goes is a fault of the program.
+    pub fn join(&mut self, more: Self) {
+        let who = |measured: &[Measured]| measured.iter().map(|entry| entry.who.to_string()).collect::<Vec<_>>();
+        assert_eq!(who(&self.measured), who(&more.measured), "the contenders whose results are right");
+        let extend = |mine: &mut Samples, Samples(theirs)| mine.0.extend(theirs);
+        zip(&mut self.measured, more.measured).for_each(|(mine, more)| extend(&mut mine.samples, more.samples));
+        zip(&mut self.twin, more.twin).for_each(|(mine, more)| extend(&mut mine.1, more.1));
+        zip(&mut self.limits, more.limits).for_each(|(mine, more)| extend(&mut mine.1, more.1));
+    }
+
     /// Share of the speed limit that a row reaches, if its limit was sampled; a team's limit is that of so many cores.
     pub fn share_of_limit(&self, entry: &Measured) -> Option<Estimate> {
         let row = entry.who.backend()?;
@@ -282,6 +299,17 @@ mod tests {
         assert_eq!(comparison.measured.len(), 1 + matching_rows().len());
         assert!(comparison.wrong.is_empty());
         assert!(comparison.measured.iter().all(|entry| entry.samples.0.len() == 1));
+    }
+
+    #[test]
+    fn rounds_are_joined() {
+        let (mut comparison, more) = (ones(1.0, &[1.0]), ones(1.0, &[1.0]));
+        let of = |comparison: &Comparison| comparison.measured[0].samples.0.clone();
+        let all = [of(&comparison), of(&more)].concat();
+        comparison.join(more);
+        assert_eq!(of(&comparison), all);
+        assert!(comparison.measured.iter().all(|entry| entry.samples.0.len() == 2));
+        assert_eq!(comparison.twin.map(|(_, samples)| samples.0.len()), Some(2));
     }
 
     #[test]

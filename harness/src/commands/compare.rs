@@ -2,7 +2,7 @@
 //! training. It fails when a result is wrong, never because it is slow.
 
 use super::{data, json, rivals};
-use crate::case::{self, Case, Function, Functions, Measured, Product};
+use crate::case::{self, Case, Comparison, Function, Functions, Measured, Product};
 use crate::console::{BAD, Console, GOOD, STRONG, styled};
 use crate::contender::Contender;
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ use kernels::{Activation, Backend};
 use nn::{EpochEnd, Mnist, Recipe, Trainer};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::iter::zip;
 use std::time::Duration;
 
 const HELP: &str = "\
@@ -95,7 +96,7 @@ const QUICK: Effort = Effort {
 const DEFAULT: Effort = Effort {
     name: "default",
     limit: Duration::from_millis(100),
-    case: Duration::from_millis(2200),
+    case: Duration::from_millis(3300),
     squares: &[64, 256, 512],
     functions: &USUAL,
     steps: Steps { rounds: 7, per_round: 40 },
@@ -113,6 +114,10 @@ const FULL: Effort = Effort {
     epochs: 5,
     accuracy: 0.97,
 };
+
+/// All cases are measured so many times, each for a part of its time, because a neighbour on the machine often stays for
+/// longer than a case takes, and would meet just some of them.
+const PASSES: u32 = 3;
 
 /// How far the test accuracy may be from that of naive loops after equal steps: they round differently, no more.
 const SAME_ACCURACY: f64 = 0.01;
@@ -250,42 +255,53 @@ impl Session<'_> {
         let rows: Vec<&'static Backend> = Backend::supported().collect();
         let products = products(self.effort.squares);
         let functions = functions(self.effort.functions);
-        self.console.begin((rows.len() + products.len() + functions.len()) as u64);
+        let for_products = [Contender::for_gemm(), self.rivals.clone()].concat();
+        let for_functions = Contender::for_function();
+        let competitions: Vec<(&dyn Case, &[Contender], &[&Backend])> = (products.iter())
+            .map(|case| (case as &dyn Case, &*for_products, &*rows))
+            .chain(functions.iter().map(|case| (case as &dyn Case, &*for_functions, &[][..])))
+            .collect();
+        self.console.begin((rows.len() + PASSES as usize * competitions.len()) as u64);
         for row in &rows {
             self.console.status(format_args!("the speed limits of {}", row.name()));
             self.record.rooflines.push(Roofline::measure(row, self.effort.limit));
             self.console.step();
         }
-        let contenders = [Contender::for_gemm(), self.rivals.clone()].concat();
-        for case in &products {
-            let record = self.compete(case, &contenders, &rows);
-            self.record.products.push(record);
+        let mut comparisons: Vec<Comparison> = Vec::new();
+        for pass in 0..PASSES {
+            let plan = Plan { min_rounds: 2, seed: pass.into(), ..Plan::lasting(self.effort.case / PASSES) };
+            for (i, &(case, contenders, limits)) in competitions.iter().enumerate() {
+                self.console.status(case);
+                let comparison = case::compete(case, contenders, limits, &plan);
+                match comparisons.get_mut(i) {
+                    Some(earlier) => earlier.join(comparison),
+                    None => comparisons.push(comparison),
+                }
+                self.console.step();
+            }
         }
-        for case in &functions {
-            let record = self.compete(case, &Contender::for_function(), &[]);
-            self.record.functions.push(record);
-        }
+        let records = zip(&competitions, &comparisons).map(|((case, ..), comparison)| self.take(*case, comparison));
+        let mut records: Vec<CaseRecord> = records.collect();
+        self.record.functions = records.split_off(products.len());
+        self.record.products = records;
         self.console.end();
         self.print_kernels()
     }
 
-    /// Checks all contenders and measures those whose results are right.
-    fn compete(&mut self, case: &dyn Case, contenders: &[Contender], limits: &[&'static Backend]) -> CaseRecord {
-        self.console.status(case);
-        let comparison = case::compete(case, contenders, limits, &Plan::lasting(self.effort.case));
+    /// What is told of a case; its checks and losses are counted.
+    fn take(&mut self, case: &dyn Case, comparison: &Comparison) -> CaseRecord {
         let wrong = comparison.wrong.iter().map(|(who, wrong)| format!("{case}, {who}: {wrong}"));
         self.record.checks_passed += comparison.measured.len();
         self.record.checks_failed.extend(wrong);
         let opponent = |_: &Measured, other: &Measured| !other.who.is_row();
         let roofline = self.record.rooflines.first();
-        let record = CaseRecord::new(case, Cache::Warm, &comparison, roofline, opponent);
+        let record = CaseRecord::new(case, Cache::Warm, comparison, roofline, opponent);
         for entry in record.results.iter().filter(|entry| entry.row) {
             let slower = entry.over.iter().filter(|(_, ratio)| ratio.verdict == Verdict::Slower);
             self.record.losses.extend(slower.map(|(name, ratio)| {
                 format!("{case}: {} has {} of the speed of {name}", entry.name, percent(ratio.estimate.median))
             }));
         }
-        self.console.step();
         record
     }
 

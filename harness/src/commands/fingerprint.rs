@@ -11,8 +11,8 @@ use kernels::{
 use nn::prune::{Scope, prune};
 use nn::quantize::{Calibration, Quantized};
 use nn::{
-    AdamW, Clip, Dataset, Dense, EarlyStopping, Initialiser, Kernels, Loss, Mlp, Optimiser, Penalty, Predictor, Recipe,
-    RmsProp, Schedule, Sgd, Targets, Trainer,
+    AdamW, Clip, Dataset, Dense, EarlyStopping, Initialiser, Kernels, Loss, Mlp, Norm, Optimiser, Penalty, Predictor,
+    Recipe, RmsProp, Schedule, Sgd, Targets, Trainer,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -163,7 +163,7 @@ impl Hash {
     }
 
     fn model(&mut self, model: &Mlp) {
-        model.parameters().for_each(|p| self.f32s(p));
+        model.parameters().chain(model.running()).for_each(|numbers| self.f32s(numbers));
     }
 }
 
@@ -591,6 +591,7 @@ struct Training {
     hidden: nn::Activation,
     initialiser: Initialiser,
     dropout: f32,
+    norm: Norm,
     recipe: Recipe,
 }
 
@@ -603,6 +604,7 @@ impl Default for Training {
             hidden: nn::Activation::Relu,
             initialiser: Initialiser::default(),
             dropout: 0.0,
+            norm: Norm::None,
             recipe: Recipe { epochs: 3, seed: 1, ..Recipe::default() },
         }
     }
@@ -642,6 +644,8 @@ fn trainings() -> Vec<(String, Training)> {
         ("on silu", layer(F::Silu)),
         ("on softplus", layer(F::Softplus)),
         ("on dropout", Training { dropout: 0.3, ..base() }),
+        ("on batch normalisation", Training { norm: Norm::BATCH, ..base() }),
+        ("on layer normalisation", Training { norm: Norm::LAYER, ..base() }),
         ("from glorot-normal", start(Initialiser::GlorotNormal)),
         ("from he-uniform", start(Initialiser::HeUniform)),
         ("from he-normal", start(Initialiser::HeNormal)),
@@ -676,7 +680,8 @@ impl Training {
     }
 
     fn trainer<'e>(&self, engine: &'e Kernels<'_>) -> Result<Trainer<'e>> {
-        let hidden = |inputs, outputs| Dense { dropout: self.dropout, ..Dense::new(inputs, outputs, self.hidden) };
+        let &Self { dropout, norm, .. } = self;
+        let hidden = |inputs, outputs| Dense { dropout, norm, ..Dense::new(inputs, outputs, self.hidden) };
         let last = Dense::new(17, CLASSES, nn::Activation::Identity);
         let model = Mlp::with_layers(vec![hidden(FEATURES, 40), hidden(40, 17), last], self.initialiser, 1)?;
         Ok(Trainer::new(model, self.recipe.clone(), engine)?)

@@ -66,6 +66,32 @@ impl Engine for Kernels<'_> {
         Ok(self.backend.activation_backward(f, saved, dy)?)
     }
 
+    fn layer_norm(
+        &self,
+        [gamma, beta]: [&[f32]; 2],
+        epsilon: f32,
+        h: &mut [f32],
+        z: &mut [f32],
+        scales: &mut [f32],
+    ) -> Result<()> {
+        let (rows, outputs) = (scales.len(), gamma.len());
+        let (h, z) = (MatMut::new(h, rows, outputs)?, MatMut::new(z, rows, outputs)?);
+        Ok(self.backend.layer_norm(h, gamma, beta, epsilon, z, scales)?)
+    }
+
+    fn layer_norm_gradient(
+        &self,
+        gamma: &[f32],
+        x: &[f32],
+        scales: &[f32],
+        dz: &mut [f32],
+        [dgamma, dbeta]: [&mut [f32]; 2],
+    ) -> Result<()> {
+        let (rows, outputs) = (scales.len(), gamma.len());
+        let (x, dz) = (MatRef::new(x, rows, outputs)?, MatMut::new(dz, rows, outputs)?);
+        Ok(self.backend.layer_norm_backward(x, scales, gamma, dz, dgamma, dbeta)?)
+    }
+
     fn softmax(&self, classes: usize, logits: &mut [f32]) -> Result<()> {
         let rows = logits.len() / classes;
         self.backend.softmax(MatMut::new(logits, rows, classes)?);

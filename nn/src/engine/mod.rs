@@ -50,6 +50,29 @@ pub trait Engine {
     /// above 0.
     fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()>;
 
+    /// Layer normalisation: the rows of `h` become `x̂ = (h - μ) s`, where `μ` is a row's mean and `s = 1 / √(σ² + ε)` its
+    /// element of `scales`; `z = γ x̂ + β`.
+    fn layer_norm(
+        &self,
+        learned: [&[f32]; 2],
+        epsilon: f32,
+        h: &mut [f32],
+        z: &mut [f32],
+        scales: &mut [f32],
+    ) -> Result<()>;
+
+    /// From `x̂` and the scales that [`Self::layer_norm`] left: `dz` becomes the gradient at `h`,
+    /// `s (g - mean of g - x̂ mean of g x̂)` with `g = γ dz`, and `gradient` is that of `γ` and `β`, the sums over the rows
+    /// of `dz x̂` and of `dz`.
+    fn layer_norm_gradient(
+        &self,
+        gamma: &[f32],
+        x: &[f32],
+        scales: &[f32],
+        dz: &mut [f32],
+        gradient: [&mut [f32]; 2],
+    ) -> Result<()>;
+
     /// Logits (rows x classes) become probabilities, in place: `exp(zⱼ) / Σ exp(z)`.
     fn softmax(&self, classes: usize, logits: &mut [f32]) -> Result<()>;
 

@@ -28,6 +28,11 @@ fn add_scaled(a: f32, x: &[f32], y: &mut [f32]) {
     }
 }
 
+fn mean(x: impl ExactSizeIterator<Item = f32>) -> f32 {
+    let len = x.len();
+    x.sum::<f32>() / len as f32
+}
+
 fn dot(x: &[f32], y: &[f32]) -> f32 {
     zip(x, y).map(|(x, y)| x * y).sum()
 }
@@ -97,6 +102,49 @@ impl Engine for Naive {
     fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()> {
         for (saved, dy) in zip(saved, dy) {
             *dy *= slope(f, (*saved).into()) as f32;
+        }
+        Ok(())
+    }
+
+    fn layer_norm(
+        &self,
+        [gamma, beta]: [&[f32]; 2],
+        epsilon: f32,
+        h: &mut [f32],
+        z: &mut [f32],
+        scales: &mut [f32],
+    ) -> Result<()> {
+        let outputs = gamma.len();
+        for ((h, z), scale) in zip(h.chunks_exact_mut(outputs), z.chunks_exact_mut(outputs)).zip(scales) {
+            let mean = mean(h.iter().copied());
+            *scale = 1.0 / (self::mean(h.iter().map(|h| (h - mean) * (h - mean))) + epsilon).sqrt();
+            for ((h, z), (gamma, beta)) in zip(h, z).zip(zip(gamma, beta)) {
+                *h = (*h - mean) * *scale;
+                *z = gamma * *h + beta;
+            }
+        }
+        Ok(())
+    }
+
+    fn layer_norm_gradient(
+        &self,
+        gamma: &[f32],
+        x: &[f32],
+        scales: &[f32],
+        dz: &mut [f32],
+        [dgamma, dbeta]: [&mut [f32]; 2],
+    ) -> Result<()> {
+        dgamma.fill(0.0);
+        dbeta.fill(0.0);
+        let outputs = gamma.len();
+        for ((dz, x), scale) in zip(dz.chunks_exact_mut(outputs), x.chunks_exact(outputs)).zip(scales) {
+            add_scaled(1.0, dz, dbeta);
+            for ((dgamma, gamma), (dz, x)) in zip(&mut *dgamma, gamma).zip(zip(&mut *dz, x)) {
+                *dgamma += *dz * x;
+                *dz *= gamma;
+            }
+            let (level, slope) = (mean(dz.iter().copied()), dot(dz, x) / outputs as f32);
+            zip(dz, x).for_each(|(dz, x)| *dz = (*dz - level - x * slope) * scale);
         }
         Ok(())
     }
