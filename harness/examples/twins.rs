@@ -23,8 +23,8 @@ fn main() -> Result<(), kernels::Error> {
         let comparison = case::compete(&cases[i % cases.len()], &[row, row], &[], &plan);
         let [one, other] = &comparison.measured[..] else { panic!("a wrong result: {:?}", comparison.wrong[0].1) };
         let ratio = one.samples.speed_up_over(&other.samples);
-        different += usize::from(verdict(&ratio, comparison.noise_floor) != Verdict::NoDifference);
-        floors.push(comparison.noise_floor.exp_m1());
+        different += usize::from(verdict(&ratio, comparison.noise_floor()) != Verdict::NoDifference);
+        floors.push(comparison.noise_floor().exp_m1());
         ratios.push(ratio.median.ln().abs().exp_m1());
     }
     let median = |mut x: Vec<f64>| {
