@@ -163,6 +163,39 @@ mod tests {
         }
     }
 
+    /// VCVTNEPS2BF16 and VCVTNE2PS2BF16 of AVX512-BF16, as Intel's manual has them: they take subnormals for zeros.
+    fn vcvtneps2bf16(x: f32) -> u16 {
+        let bits = x.to_bits();
+        match x.classify() {
+            std::num::FpCategory::Zero | std::num::FpCategory::Subnormal => (bits >> 16) as u16 & 0x8000,
+            std::num::FpCategory::Infinite => (bits >> 16) as u16,
+            std::num::FpCategory::Nan => (bits >> 16) as u16 | 0x40,
+            std::num::FpCategory::Normal => ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16,
+        }
+    }
+
+    /// So they could split what is left to the unit: every line with an element for which they differ is unfit.
+    #[test]
+    fn conversions_by_instruction_split_alike_in_the_range() {
+        let mut differ = 0;
+        for upper in 0..=u16::MAX {
+            for lower in [0, 1, 0x7fff, 0x8000, 0x8001, 0xa5c3, 0xffff] {
+                let x = f32::from_bits(u32::from(upper) << 16 | lower);
+                let mut rest = x;
+                let parts: [u16; 3] = std::array::from_fn(|_| {
+                    let part = vcvtneps2bf16(rest);
+                    rest -= f32::from_bits(u32::from(part) << 16);
+                    part
+                });
+                if Range::of(&[x]) != Range::UNFIT {
+                    assert_eq!(parts, split(x), "{x:e}");
+                }
+                differ += u32::from(parts[0] != split(x)[0]);
+            }
+        }
+        assert!(differ > 0, "subnormals and signalling NaN");
+    }
+
     /// At the ends of what fits, the unit's flushing changes nothing.
     #[test]
     fn nothing_is_flushed_in_the_range() {
