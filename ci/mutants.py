@@ -19,7 +19,7 @@ import tree_sitter_rust
 from tree_sitter import Language, Parser
 
 # The tests, and those that see most come first.
-TESTS = ["views", "threads", "interface", "lib", "gemm"]
+TESTS = ["views", "threads", "interface", "lib", "gemm", "precision", "bf16"]
 PARSER = Parser(Language(tree_sitter_rust.language()))
 # What decides at run time which mutant is alive: read before `main`, so that it is there for every test.
 SWITCH = """
@@ -211,9 +211,13 @@ def main():
         if m["reason"] == "compiler-artifact" and m["profile"]["test"] and m["executable"]:
             programs["lib" if "lib" in m["target"]["kind"] else m["target"]["name"]] = m["executable"]
     folder = copy / "kernels"
+    limits = {}
     for test in TESTS:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         if failed := run(programs[test], folder, None, 600):
             sys.exit(f"mutants: {test}: {failed} fails without a mutant")
+        # Seconds; with a mutant that turns for ever, no more than a few times what it takes without.
+        limits[test] = 5 + 5 * int(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
 
     explained = [
         line.split(" -- ")[0] for line in (sources / "docs/mutants.txt").read_text().splitlines() if " -- " in line
@@ -221,7 +225,7 @@ def main():
     lock, survivors, results = threading.Lock(), [], (work / "results").open("w")
 
     def attempt(n):
-        found = ((test, run(programs[test], folder, n, 120)) for test in TESTS)
+        found = ((test, run(programs[test], folder, n, limits[test])) for test in TESTS)
         killer = next((f"{test}: {failed}" for test, failed in found if failed), "survived")
         with lock:
             print(killer, mutants[n]["name"], sep="\t", file=results, flush=True)

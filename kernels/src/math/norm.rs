@@ -292,6 +292,11 @@ mod tests {
         };
         let columns = MatMut::col_major(&mut x, 2, 3).unwrap();
         assert!(call(columns, &[1.0; 3]).unwrap_err().contains("2 apart"));
+        // A single column has no neighbour.
+        let (mut y, mut scales) = ([0.0; 2], [0.0; 2]);
+        let column = MatMut::col_major(&mut x[..2], 2, 1).unwrap();
+        let y = MatMut::new(&mut y, 2, 1).unwrap();
+        assert!(backend.layer_norm(column, &[1.0], &[0.0], EPSILON, y, &mut scales).is_ok());
         assert!(call(MatMut::new(&mut x, 2, 3).unwrap(), &[1.0; 2]).unwrap_err().contains("gain"));
         assert!(call(MatMut::new(&mut x, 3, 2).unwrap(), &[1.0; 3]).unwrap_err().contains("3x2"));
     }

@@ -885,6 +885,7 @@ mod tests {
             };
             assert_eq!(reduced(&[]), [0.0, -INF, -INF], "{backend:?}");
             assert!(argmax(&[]).is_err());
+            assert!(backend.row_argmax(MatRef::new(&[], 0, 0).unwrap(), &mut []).is_ok(), "no row, no question");
             assert_eq!(reduced(&[-INF; 3]), [-INF; 3], "{backend:?}");
             assert_eq!((argmax(&[-INF; 3]).unwrap(), argmax(&[1.0, INF, INF]).unwrap()), (0, 1));
             assert_eq!(reduced(&[1.0, INF])[..2], [INF; 2], "{backend:?}");

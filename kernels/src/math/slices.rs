@@ -141,3 +141,22 @@ pub(super) unsafe fn scale_bytes<S: SimdF32>(bytes: &[u8], scale: f32, out: &mut
         *to = f32::from(*from) * scale;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Backend;
+
+    #[test]
+    fn bytes_become_numbers_at_every_length() {
+        let bytes: Vec<u8> = (0..=u8::MAX).chain((0..=u8::MAX).rev()).collect();
+        for backend in Backend::supported() {
+            for len in (0..68).chain([bytes.len()]) {
+                let (bytes, mut out) = (&bytes[512 - len..], vec![f32::NAN; len]);
+                backend.scale_bytes(bytes, 1.0 / 255.0, &mut out).unwrap();
+                let expected: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) * (1.0 / 255.0)).collect();
+                assert_eq!(out, expected, "{backend:?}, {len} bytes");
+            }
+            assert!(backend.scale_bytes(&bytes, 1.0, &mut [0.0; 511]).is_err());
+        }
+    }
+}
