@@ -1,6 +1,6 @@
 //! What `ci/instructions` counts: one warm call of the named case, under `--toggle-collect` of [`counted`].
 
-use kernels::{Activation, Backend, Gemm, MatMut, MatRef};
+use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef};
 
 /// Run once to warm up, and once more to be counted.
 #[inline(never)]
@@ -9,14 +9,21 @@ fn counted(work: &mut dyn FnMut()) {
 }
 
 fn main() {
-    let name = std::env::args().nth(1).expect("the name of a case, such as 64x64x64 or tanh");
-    let mut work: Box<dyn FnMut()> = match name.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>() {
+    let name = std::env::args().nth(1).expect("the name of a case, such as 64x64x64, plan-8x8x8 or tanh");
+    let (planned, sizes) = name.strip_prefix("plan-").map_or((false, name.as_str()), |sizes| (true, sizes));
+    let mut work: Box<dyn FnMut()> = match sizes.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>() {
         Ok(sizes) => {
             let [m, k, n] = sizes[..] else { panic!("{name}: three sizes are wanted") };
             let (a, b, mut c) = (vec![0.5_f32; m * k], vec![0.25; k * n], vec![0.0; m * n]);
+            let layouts = (Layout::row_major(m, k), Layout::row_major(k, n), Layout::row_major(m, n));
+            let plan = planned.then(|| Gemm::new().prepare(layouts.0, layouts.1, layouts.2).unwrap());
             Box::new(move || {
                 let (a, b) = (MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, k, n).unwrap());
-                Gemm::new().run(a, b, MatMut::new(&mut c, m, n).unwrap()).unwrap();
+                let c = MatMut::new(&mut c, m, n).unwrap();
+                match &plan {
+                    Some(plan) => Gemm::new().plan(plan).run(a, b, c).unwrap(),
+                    None => Gemm::new().run(a, b, c).unwrap(),
+                }
             })
         }
         Err(_) => {

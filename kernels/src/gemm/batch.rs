@@ -1,6 +1,5 @@
 //! Many products of the same settings in one call.
 
-use super::driver::Matrix;
 use super::packed::Operand;
 use crate::bf16::Bf16;
 use crate::error::{Error, Result};
@@ -201,12 +200,12 @@ impl<'a, T> BatchMut<'a, T> {
     }
 
     /// Where matrix `i`, which exists, lies.
-    pub(crate) fn matrix(&self, i: usize) -> Matrix<T> {
+    pub(crate) fn place(&self, i: usize) -> *mut T {
         let ptr = match &self.0 {
             Target::Strided { first, stride, .. } => first.as_ref().as_ptr().wrapping_add(i * stride),
             Target::List(list) => list[i].as_ref().as_ptr(),
         };
-        Matrix::new(ptr.cast_mut(), &self.layout(i))
+        ptr.cast_mut()
     }
 }
 

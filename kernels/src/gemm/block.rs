@@ -4,11 +4,11 @@
 //! B, panel after panel (which stays in the second).
 
 use super::driver::{Matrix, Problem};
-use super::finish::Finish;
+use super::finish::{Epilogue, Finish};
 use super::gemv::Gemv;
 use super::pack::Pack;
 use super::precision::Precision;
-use super::tile::{Float, Tile};
+use super::tile::{Float, Shape, Tile, TileFn};
 use crate::backend::Kernel;
 use crate::simd::{LINE, prefetch};
 use std::hint::assert_unchecked;
@@ -104,17 +104,48 @@ unsafe fn row<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, (i, rows): (usize, u
     }
 }
 
-/// Computes a problem of one tile, for which the loops would take as long as the tile.
-///
-/// # Safety
-/// As [`run`], for at most `mr` rows and as many columns as the tiles of that height have.
-#[inline]
-pub(crate) unsafe fn single<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
-    let a = if x.a.packed { Matrix { row: 1, ..x.a } } else { x.a };
-    // SAFETY: the caller's promise.
-    unsafe { one(kernel, x, (0, x.m), (0, x.n), a) }
-    if x.c.col == 1 {
-        finish(kernel, x, (0, x.m), (0, x.n), x.c.ptr, x.c.row);
+/// A problem of one tile, for which the loops would take as long as the tile: what of it places and factors do not decide.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Single<T> {
+    tile_fn: TileFn<T>,
+    shape: Shape,
+    rows: usize,
+    cols: usize,
+    /// Whether A and B, as the caller sees them, change places.
+    transposed: bool,
+}
+
+impl<T: Float> Single<T> {
+    /// Of a problem that was `transposed`, or not, to at most `mr` rows and as many columns as the tiles of that height
+    /// have, C's adjacent.
+    #[inline(always)]
+    pub(crate) fn new(kernel: &Kernel<T>, x: &Problem<T>, transposed: bool) -> Self {
+        let a = if x.a.packed { Matrix { row: 1, ..x.a } } else { x.a };
+        let (tile_fn, shape) = choose(kernel, x, x.m, x.n, a);
+        Self { tile_fn, shape, rows: x.m, cols: x.n, transposed }
+    }
+
+    /// Computes the problem, of these places and factors.
+    ///
+    /// # Safety
+    /// As [`run`], for the problem that it was made of.
+    #[inline(always)]
+    pub(crate) unsafe fn run(
+        &self,
+        kernel: &Kernel<T>,
+        (a, b, c): (*const T, *const T, *mut T),
+        (alpha, beta): (T, T),
+        epilogue: Option<Epilogue<T>>,
+    ) {
+        let Self { tile_fn, shape, rows, cols, transposed } = *self;
+        let (a, b) = if transposed { (b, a) } else { (a, b) };
+        // SAFETY: the caller's promise.
+        unsafe { tile_fn(&Tile { shape, a, b, c, alpha, beta }) };
+        if let Some(epilogue) = epilogue {
+            let epilogue = if transposed { epilogue.t() } else { epilogue };
+            // SAFETY: the tile was just written; the epilogue reaches as far as C.
+            unsafe { (kernel.finish)(&Finish { c, c_row: shape.c_row, rows, cols, epilogue }) }
+        }
     }
 }
 
@@ -153,35 +184,42 @@ unsafe fn one<T: Float>(
     (j, cols): (usize, usize),
     a: Matrix<T>,
 ) {
+    let (tile_fn, shape) = choose(kernel, x, rows, cols, a);
+    // SAFETY: no kernel reads bf16 numbers.
+    unsafe { assert_unchecked(!x.b.bf16 && !x.c.bf16) };
+    let (a, b, c) = (a.ptr.cast_const(), x.b.at(0, j).ptr.cast_const(), x.c.at(i, j).ptr);
+    let tile = Tile { shape, a, b, c, alpha: x.alpha, beta: x.beta };
+    if x.c.col == 1 {
+        // SAFETY: the caller's promise.
+        unsafe { tile_fn(&tile) };
+    } else {
+        let there = |c, c_row| {
+            // SAFETY: as above, at the place that `scattered` gives.
+            unsafe { tile_fn(&Tile { shape: Shape { c_row, ..tile.shape }, c, ..tile }) }
+        };
+        // SAFETY: as above.
+        unsafe { scattered(kernel, x, (i, rows), (j, cols), there) };
+    }
+}
+
+/// The micro-kernel for so many rows and columns, and what it is told of them; `a` is the rows of A, or their panel.
+#[inline(always)]
+fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize, a: Matrix<T>) -> (TileFn<T>, Shape) {
     let log = kernel.lanes.trailing_zeros();
     let vectors = (cols + kernel.lanes - 1) >> log;
     let tiles = &kernel.tiles[rows - 1];
     let tile_fn = if cols == tiles.masked.len() << log { tiles.full } else { tiles.masked[vectors - 1] };
-    // SAFETY: no kernel reads bf16 numbers.
-    unsafe { assert_unchecked(!x.b.bf16 && !x.c.bf16) };
-    let (b, c) = (x.b.at(0, j), x.c.at(i, j));
-    let tile = Tile {
-        a: a.ptr.cast_const(),
+    let shape = Shape {
         a_row: a.row,
         a_col: a.col,
-        b: b.ptr.cast_const(),
-        b_row: b.row,
+        b_row: x.b.row,
         // Panels, or adjacent columns: then `col` is 1.
-        b_panel: kernel.nr as isize * b.col,
-        c: c.ptr,
-        c_row: c.row,
+        b_panel: kernel.nr as isize * x.b.col,
+        c_row: x.c.row,
         k: x.k,
         last: cols - ((vectors - 1) << log),
-        alpha: x.alpha,
-        beta: x.beta,
     };
-    if c.col == 1 {
-        // SAFETY: the caller's promise.
-        unsafe { tile_fn(&tile) };
-    } else {
-        // SAFETY: as above, at the place that `scattered` gives.
-        unsafe { scattered(kernel, x, (i, rows), (j, cols), |c, c_row| tile_fn(&Tile { c, c_row, ..tile })) };
-    }
+    (tile_fn, shape)
 }
 
 /// Applies the epilogue, if there is one, to a part of C that was just written at `c`, its columns adjacent.

@@ -30,10 +30,11 @@ use crate::error::{Error, Result};
 use crate::math::{Activation, Function};
 use crate::par::{Par, Serial, run_once};
 use crate::view::{Layout, MatMut, MatRef};
-use driver::{Matrix, Problem, Route, Settings};
+use block::Single;
+use driver::{Matrix, Method, Problem, Route, Settings};
 use finish::{Bias, Epilogue};
 use packed::Side;
-use std::marker::PhantomData;
+use std::ptr::{null, null_mut};
 use tile::Float;
 use tuning::{Blocking, Tuning};
 
@@ -234,37 +235,39 @@ impl<'a, T: Element> Gemm<'a, T> {
         self.execute(&a.into(), &b.into(), &c.layout(), place)
     }
 
-    /// [`Self::run`], for any operands. All on the way to a tile is inlined: to hand large structures from function to
-    /// function would take as long as a small product.
+    /// [`Self::run`], for any operands: a call without a plan makes one for itself. All on the way to a tile is inlined, so
+    /// that no structure on it has to be in memory, which would take as long as a small product.
     #[inline(always)]
     fn execute(&self, a: &Operand<'_, T>, b: &Operand<'_, T>, layout: &Layout, c: *mut T) -> Result<()> {
-        let backend = match (self.backend, self.plan) {
-            (Some(backend), _) => backend,
-            (None, Some(plan)) => plan.backend,
-            (None, None) => Backend::active_for(self.precision)?,
-        };
         match self.plan {
-            Some(plan) => plan.check(backend, self.precision, [&a.layout, &b.layout, layout])?,
-            None => check_shapes(&a.layout, &b.layout, layout)?,
-        }
-        let precision = match self.plan {
-            Some(plan) => plan.precision,
-            None => self.precision,
-        };
-        let problem = self.problem(backend, precision, a, b, Matrix::new(c, layout))?;
-        let kernel = T::kernel(backend);
-        let chosen;
-        let route = match self.plan {
-            Some(_) if self.alpha == T::ZERO => &Route::SCALE,
-            Some(plan) => &plan.route,
-            None => {
-                chosen = driver::route(kernel, &problem, self.settings());
-                &chosen
+            Some(plan) => {
+                let backend = self.backend.unwrap_or(plan.backend);
+                plan.check(backend, self.precision, [&a.layout, &b.layout, layout])?;
+                self.by(plan, a, b, layout, c)
             }
-        };
-        // SAFETY: a backend that can be had is supported; the views vouch for their elements, `&mut` for C's being apart
-        // from all else; shapes and panels were checked; the plan's route is one for these layouts.
-        unsafe { driver::run(kernel, &problem, route, self.par, self.workspace) };
+            None => self.by(&self.choose(&a.layout, &b.layout, layout)?, a, b, layout, c),
+        }
+    }
+
+    /// [`Self::run`], by a plan for these operands.
+    #[inline(always)]
+    fn by(&self, plan: &Plan<T>, a: &Operand<'_, T>, b: &Operand<'_, T>, layout: &Layout, c: *mut T) -> Result<()> {
+        let epilogue = self.epilogue(plan.backend, plan.precision, a, b)?;
+        let kernel = T::kernel(plan.backend);
+        let products = self.alpha != T::ZERO;
+        let (places, factors) = ((a.ptr, b.ptr, c), (self.alpha, self.beta));
+        // SAFETY (each call): a backend that can be had is supported; the views vouch for their elements, `&mut` for C's
+        // being apart from all else; shapes and panels were checked; the plan is one for these layouts.
+        match &plan.tile {
+            // SAFETY: as above.
+            Some(tile) if products => unsafe { tile.run(kernel, places, factors, epilogue) },
+            _ => {
+                let x = problem([&a.layout, &b.layout, layout], places, factors, epilogue);
+                let route = if products { plan.route } else { Route::SCALE };
+                // SAFETY: as above.
+                unsafe { driver::run(kernel, &x, route, self.par, self.workspace) };
+            }
+        }
         Ok(())
     }
 
@@ -301,26 +304,21 @@ impl<'a, T: Element> Gemm<'a, T> {
             }
         }
         let backend = self.chosen()?;
-        let call = |i: usize| {
-            let (a, b) = (a.get(i), b.get(i));
-            check_shapes(&a.layout, &b.layout, &c.layout(i))?;
-            self.problem(backend, self.precision, &a, &b, c.matrix(i))
-        };
+        let call = Self { plan: None, backend: Some(backend), ..*self };
         let mut work = 0_usize;
         for i in 0..count {
-            let x = call(i)?;
-            work = work.saturating_add(x.m.saturating_mul(x.k).saturating_mul(x.n));
+            let (a, b) = (a.get(i), b.get(i));
+            check_shapes(&a.layout, &b.layout, &c.layout(i))?;
+            call.epilogue(backend, self.precision, &a, &b)?;
+            work = work.saturating_add(a.layout.rows.saturating_mul(a.layout.cols).saturating_mul(b.layout.cols));
         }
-        let kernel = T::kernel(backend);
         let run = |i: usize, par: &dyn Par| {
-            // The same checks as before, of views that can't have changed.
-            let Ok(x) = call(i) else { return };
-            let route = driver::route(kernel, &x, Settings { par, ..self.settings() });
-            // SAFETY: as in `run`; a batch vouches for the elements of its matrices, and those of C for being apart.
-            unsafe { driver::run(kernel, &x, &route, par, self.workspace) };
+            let (a, b) = (a.get(i), b.get(i));
+            // A batch vouches for the elements of its matrices as views do; what was checked can't have changed.
+            let _ = Gemm { par, ..call }.execute(&a, &b, &c.layout(i), c.place(i));
         };
         let threads = self.par.threads();
-        let tuning = self.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
+        let tuning = self.tuning.unwrap_or_else(|| &T::kernel(backend).tuned().tuning);
         if threads > 1 && count >= threads && work / tuning.thread_work.max(1) >= 2 {
             let jobs = count.min(4 * threads);
             let some = |job: usize| {
@@ -374,14 +372,22 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// # Errors
     /// When the shapes disagree, or the instruction set pinned by `KERNELS_ISA` is not there.
     pub fn prepare(&self, a: Layout, b: Layout, c: Layout) -> Result<Plan<T>> {
-        check_shapes(&a, &b, &c)?;
+        self.choose(&a, &b, &c)
+    }
+
+    /// [`Self::prepare`], inlined into calls.
+    #[inline(always)]
+    fn choose(&self, a: &Layout, b: &Layout, c: &Layout) -> Result<Plan<T>> {
+        check_shapes(a, b, c)?;
         let backend = self.chosen()?;
-        let null = |layout: &Layout| Matrix::new(std::ptr::null_mut(), layout);
-        let (m, k, n) = (a.rows, a.cols, b.cols);
-        let (a_, b_, c_) = (null(&a), null(&b), null(&c));
-        let x = Problem { m, k, n, a: a_, b: b_, c: c_, alpha: T::ONE, beta: T::ZERO, epilogue: None };
-        let route = driver::route(T::kernel(backend), &x, self.settings());
-        Ok(Plan { backend, precision: self.precision, layouts: [a, b, c], route, element: PhantomData })
+        let kernel = T::kernel(backend);
+        let x = problem([a, b, c], (null(), null(), null_mut()), (T::ONE, T::ZERO), None);
+        let route = driver::route(kernel, &x, self.settings());
+        let tile = match route.method {
+            Method::Tile => Some(Single::new(kernel, &if route.transposed { x.t() } else { x }, route.transposed)),
+            _ => None,
+        };
+        Ok(Plan { backend, precision: self.precision, layouts: [*a, *b, *c], route, tile })
     }
 
     /// Tells how a product of dense row-major matrices of these sizes would be computed, and why.
@@ -406,25 +412,23 @@ impl<'a, T: Element> Gemm<'a, T> {
         Settings { tuning: self.tuning, blocking: self.blocking, precision: self.precision, par: self.par }
     }
 
-    /// Puts a call of checked shapes together, and checks the rest.
+    /// Checks what is left to be checked of a call whose shapes fit, and tells what is done after its product.
     #[inline(always)]
-    fn problem(
+    fn epilogue(
         &self,
         backend: &'static Backend,
         precision: Precision,
         a: &Operand<'_, T>,
         b: &Operand<'_, T>,
-        c: Matrix<T>,
-    ) -> Result<Problem<T>> {
-        let (m, k, n) = (a.layout.rows, a.layout.cols, b.layout.cols);
+    ) -> Result<Option<Epilogue<T>>> {
         if !T::has(self.activation) {
             let asked = Function::Activation(self.activation).name().to_owned();
             return Err(Error::Activation { asked, element: T::NAME });
         }
         let bias = match (self.bias, self.bias_per_row) {
             (None, _) => Bias::None,
-            (Some(v), false) => Bias::Columns(vector("the bias of the columns", v, n)?),
-            (Some(v), true) => Bias::Rows(vector("the bias of the rows", v, m)?),
+            (Some(v), false) => Bias::Columns(vector("the bias of the columns", v, b.layout.cols)?),
+            (Some(v), true) => Bias::Rows(vector("the bias of the rows", v, a.layout.rows)?),
         };
         for (operand, side) in [(a, Side::A), (b, Side::B)] {
             if let Some(packed) = operand.packed {
@@ -432,8 +436,7 @@ impl<'a, T: Element> Gemm<'a, T> {
             }
         }
         let plain = self.bias.is_none() && self.activation == Activation::Identity;
-        let epilogue = if plain { None } else { Some(Epilogue { bias, activation: self.activation }) };
-        Ok(Problem { m, k, n, a: a.matrix(), b: b.matrix(), c, alpha: self.alpha, beta: self.beta, epilogue })
+        Ok(if plain { None } else { Some(Epilogue { bias, activation: self.activation }) })
     }
 
     #[inline]
@@ -454,6 +457,27 @@ fn check_shapes(a: &Layout, b: &Layout, c: &Layout) -> Result<()> {
         return Err(Error::Shape { what: "C", expected: (a.rows, b.cols), found: (c.rows, c.cols) });
     }
     Ok(())
+}
+
+/// A product of matrices of these layouts and places, with these factors.
+#[inline(always)]
+fn problem<T>(
+    [a, b, c]: [&Layout; 3],
+    places: (*const T, *const T, *mut T),
+    (alpha, beta): (T, T),
+    epilogue: Option<Epilogue<T>>,
+) -> Problem<T> {
+    Problem {
+        m: a.rows,
+        k: a.cols,
+        n: b.cols,
+        a: Matrix::new(places.0.cast_mut(), a),
+        b: Matrix::new(places.1.cast_mut(), b),
+        c: Matrix::new(places.2, c),
+        alpha,
+        beta,
+        epilogue,
+    }
 }
 
 #[inline]
@@ -477,7 +501,8 @@ pub struct Plan<T> {
     precision: Precision,
     layouts: [Layout; 3],
     route: Route,
-    element: PhantomData<T>,
+    /// Where the method is [`Method::Tile`].
+    tile: Option<Single<T>>,
 }
 
 impl<T> Plan<T> {

@@ -176,11 +176,11 @@ pub(super) fn nearest_normal<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S
 
 /// The route of a product that is not computed in f32 throughout.
 #[cold]
-pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
+pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: Problem<T>, set: Settings<'_>) -> Route {
     let (precision, set) = (set.precision, Settings { precision: Precision::F32, ..set });
     let unit = kernel.unit(precision, x.k).is_some();
     if !unit && precision == Precision::F32Amx {
-        return driver::route(kernel, x, set);
+        return driver::route(kernel, &x, set);
     }
     // Both operands are packed; jobs are cut as they would be then.
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
@@ -188,7 +188,7 @@ pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         true => amx::blocking(tuning, precision),
         false => tuning.blocks(kernel, x.m, x.k),
     });
-    let route = driver::route(kernel, x, Settings { blocking: Some(blocking), ..set });
+    let route = driver::route(kernel, &x, Settings { blocking: Some(blocking), ..set });
     match route.method {
         Method::Blocks { blocking: Blocking { nc, .. }, .. } if unit => {
             let nc = nc.checked_next_multiple_of(amx::BLOCK).unwrap_or(nc);

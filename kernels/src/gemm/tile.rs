@@ -20,32 +20,38 @@ use crate::simd::Simd;
 use std::array::from_fn;
 use std::ops::{Add, Mul};
 
-/// One call of a micro-kernel. The strides are in elements.
+/// One call of a micro-kernel.
 pub(crate) struct Tile<T> {
+    pub shape: Shape,
     /// Element (0, 0) of the rows of A.
     pub a: *const T,
+    /// Element (0, 0) of the columns of B; in a row, the elements of [`PANEL`] vectors are adjacent.
+    pub b: *const T,
+    /// Element (0, 0) of the tile of C; a row's elements are adjacent.
+    pub c: *mut T,
+    /// Factor of the product.
+    pub alpha: T,
+    /// Factor of the old C; at 0 it is not read.
+    pub beta: T,
+}
+
+/// What of a call is the same for all matrices of the same layouts. The strides are in elements.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
     /// From a row of A to the next.
     pub a_row: isize,
     /// From a column of A to the next (along k).
     pub a_col: isize,
-    /// Element (0, 0) of the columns of B; in a row, the elements of [`PANEL`] vectors are adjacent.
-    pub b: *const T,
     /// From a row of B to the next (along k).
     pub b_row: isize,
     /// From one panel's columns of B to the next's: as many as there are where B is not packed.
     pub b_panel: isize,
-    /// Element (0, 0) of the tile of C; a row's elements are adjacent.
-    pub c: *mut T,
     /// From a row of C to the next.
     pub c_row: isize,
     /// Depth; at least 1.
     pub k: usize,
     /// Lanes in use in the last vector, 1 to `LANES`.
     pub last: usize,
-    /// Factor of the product.
-    pub alpha: T,
-    /// Factor of the old C; at 0 it is not read.
-    pub beta: T,
 }
 
 /// A micro-kernel.
@@ -131,14 +137,6 @@ impl Float for f64 {
     }
 }
 
-impl<T> Tile<T> {
-    /// Row `i` of C.
-    #[inline(always)]
-    fn c_row(&self, i: usize) -> *mut T {
-        self.c.wrapping_offset(i as isize * self.c_row)
-    }
-}
-
 /// Reads and writes the vectors of a row of B or C, of which the last may be masked.
 struct Row<S: Simd<T>, T, const MASKED: bool> {
     s: S,
@@ -193,19 +191,21 @@ pub(super) fn opaque_stride(stride: isize) -> isize {
 /// See [`TileFn`].
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "i and j are the indices of the formula, and run over several arrays")]
-unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(s: S, t: &Tile<T>) {
+unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(s: S, x: &Tile<T>) {
+    let t = &x.shape;
+    let c_row = |i: usize| x.c.wrapping_offset(i as isize * t.c_row);
     let row = Row::<S, T, MASKED> { s, mask: s.first(if MASKED { t.last } else { S::LANES }) };
     // Row i of A is reached as group[i / 4] + row[i % 4], and each group steps along k on its own. Left to itself the
     // compiler makes a chain of MR additions of it, as long as the multiplications take, or keeps differences on the
     // stack; what it can't see through it can't combine.
     let mut group: [*const T; 4] = from_fn(|g| {
-        let first = t.a.wrapping_offset(4 * g as isize * t.a_row);
+        let first = x.a.wrapping_offset(4 * g as isize * t.a_row);
         if 4 * g < MR { opaque(first) } else { first }
     });
     let step: [isize; 4] = from_fn(|g| if 4 * g < MR { opaque_stride(t.a_col) } else { 0 });
     let a_row = [0, t.a_row, opaque_stride(2 * t.a_row), opaque_stride(3 * t.a_row)];
-    let alpha = s.splat(t.alpha);
-    let (mut b, mut beta, mut k) = (t.b, t.beta, t.k);
+    let alpha = s.splat(x.alpha);
+    let (mut b, mut beta, mut k) = (x.b, x.beta, t.k);
     loop {
         let chunk = k.min(CHUNK);
         let mut acc = [[s.splat(T::ZERO); NV]; MR];
@@ -261,7 +261,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
             for i in 0..MR {
                 for j in 0..NV {
                     // SAFETY: vector j of row i of C.
-                    unsafe { row.store(t.c_row(i), j, j == NV - 1, s.mul(alpha, acc[i][j])) };
+                    unsafe { row.store(c_row(i), j, j == NV - 1, s.mul(alpha, acc[i][j])) };
                 }
             }
         } else {
@@ -271,8 +271,8 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
                     // SAFETY: vector j of row i of C; beta asks for the old one.
                     unsafe {
                         let last = j == NV - 1;
-                        let old = s.mul(beta, row.load(t.c_row(i), j, last));
-                        row.store(t.c_row(i), j, last, s.fma(alpha, acc[i][j], old));
+                        let old = s.mul(beta, row.load(c_row(i), j, last));
+                        row.store(c_row(i), j, last, s.fma(alpha, acc[i][j], old));
                     }
                 }
             }
@@ -289,13 +289,13 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
 ///
 /// # Safety
 /// See [`TileFn`].
-unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(t: &Tile<T>) {
+unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(x: &Tile<T>) {
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
     // SAFETY: the caller's promise about the operands.
     s.run(
         #[inline(always)]
-        || unsafe { tile::<S, T, MR, NV, MASKED>(s, t) },
+        || unsafe { tile::<S, T, MR, NV, MASKED>(s, x) },
     );
 }
 
