@@ -6,6 +6,8 @@
 //!
 //! The operations are those whose result IEEE 754 fixes to the bit, so a kernel gives the same bits on every row.
 
+use crate::bf16::Bf16;
+
 /// Proof that the CPU has an instruction set.
 pub(crate) trait Isa: Copy {
     /// The name of its row.
@@ -128,6 +130,11 @@ pub(crate) trait SimdF32: Simd<f32> {
     /// # Safety
     /// They are readable.
     unsafe fn load_bytes(self, p: *const u8) -> Self::V;
+    /// The floats of `LANES` bf16 numbers.
+    ///
+    /// # Safety
+    /// They are readable; `p` is aligned.
+    unsafe fn load_bf16(self, p: *const Bf16) -> Self::V;
 
     /// `ab` in two parts: the product, and what its rounding lost.
     #[inline(always)]

@@ -3,6 +3,7 @@
 //! A function is one long chain of operations, each waiting for the one before, and a CPU looks only so far ahead for others.
 //! What is written for one vector and run on a [`Wide`] one has `N` chains side by side, and the same bits.
 
+use crate::bf16::Bf16;
 use crate::simd::{Isa, Simd, SimdF32};
 use std::array::from_fn;
 
@@ -227,6 +228,14 @@ impl<S: SimdF32, const N: usize> SimdF32 for Wide<S, N> {
             #[inline(always)]
             // SAFETY: a part of the bytes that the caller promises.
             |i| unsafe { self.0.load_bytes(p.add(i * S::LANES)) },
+        )
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const Bf16) -> Self::V {
+        from_fn(
+            #[inline(always)]
+            // SAFETY: a part of the numbers that the caller promises.
+            |i| unsafe { self.0.load_bf16(p.add(i * S::LANES)) },
         )
     }
 }

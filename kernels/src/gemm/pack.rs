@@ -287,7 +287,7 @@ pub(super) unsafe fn widen<S: SimdF32>(x: &Pack<f32>) {
                     // SAFETY: `k` steps of `lines` elements, and their places in the panel.
                     s.run(
                         #[inline(always)]
-                        || unsafe { wide(from.t(), (k, lines), to, x.width) },
+                        || unsafe { wide(s, from.t(), (k, lines), to, x.width) },
                     );
                     continue;
                 }
@@ -295,7 +295,7 @@ pub(super) unsafe fn widen<S: SimdF32>(x: &Pack<f32>) {
                 // SAFETY: `lines` lines of `k` elements, and room for a piece.
                 s.run(
                     #[inline(always)]
-                    || unsafe { wide(from, (lines, k), copy, PIECE) },
+                    || unsafe { wide(s, from, (lines, k), copy, PIECE) },
                 );
                 let from = Matrix::view(copy, PIECE as isize, 1);
                 // SAFETY: the piece that was just written, and its place in the panel.
@@ -310,12 +310,17 @@ pub(super) unsafe fn widen<S: SimdF32>(x: &Pack<f32>) {
 /// # Safety
 /// The elements are readable; there is room for as many.
 #[inline(always)]
-unsafe fn wide(from: Matrix<f32>, (rows, cols): (usize, usize), to: *mut f32, row: usize) {
+unsafe fn wide<S: SimdF32>(s: S, from: Matrix<f32>, (rows, cols): (usize, usize), to: *mut f32, row: usize) {
+    let whole = if from.col == 1 { cols / S::LANES * S::LANES } else { 0 };
     for r in 0..rows {
-        let (line, step) = (from.at(r, 0).ptr.cast::<Bf16>(), from.col);
-        for c in 0..cols {
+        let (line, to) = (from.at(r, 0).ptr.cast::<Bf16>(), to.wrapping_add(r * row));
+        for c in (0..whole).step_by(S::LANES) {
             // SAFETY: the caller's promise.
-            unsafe { *to.add(r * row + c) = (*line.wrapping_offset(c as isize * step)).to_f32() }
+            unsafe { s.store(to.add(c), s.load_bf16(line.add(c))) };
+        }
+        for c in whole..cols {
+            // SAFETY: the caller's promise.
+            unsafe { *to.add(c) = (*line.wrapping_offset(c as isize * from.col)).to_f32() }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! AVX2 with FMA: 8 floats or 4 doubles, masked loads for the edges, 16 registers.
 
 use crate::backend::{Backend, Kernel};
+use crate::bf16::Bf16;
 use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -425,6 +426,11 @@ impl SimdF32 for Avx2 {
     unsafe fn load_bytes(self, p: *const u8) -> __m256 {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const Bf16) -> __m256 {
+        // SAFETY: the token; the caller's promise.
+        self.with_bits(self.shl::<16>(unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())) }))
     }
 }
 

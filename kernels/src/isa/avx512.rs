@@ -1,6 +1,7 @@
 //! AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks for the edges, 32 registers.
 
 use crate::backend::{Backend, Kernel};
+use crate::bf16::Bf16;
 use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -330,6 +331,11 @@ impl SimdF32 for Avx512 {
     unsafe fn load_bytes(self, p: *const u8) -> __m512 {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const Bf16) -> __m512 {
+        // SAFETY: the token; the caller's promise.
+        self.with_bits(self.shl::<16>(unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())) }))
     }
 }
 

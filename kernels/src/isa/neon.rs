@@ -1,6 +1,7 @@
 //! NEON: 4 floats or 2 doubles, 32 registers; FMA is part of the base instruction set of aarch64.
 
 use crate::backend::{Backend, Kernel};
+use crate::bf16::Bf16;
 use crate::gemm::tile;
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -358,6 +359,11 @@ impl SimdF32 for Neon {
         unsafe {
             vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(p.cast::<u32>().read_unaligned()))))))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const Bf16) -> float32x4_t {
+        // SAFETY: the token; the caller's promise.
+        unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(p.cast())))) }
     }
 }
 

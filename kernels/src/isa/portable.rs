@@ -6,6 +6,7 @@
 //! - `plain` rounds twice, and so gives other bits, on any CPU. It is the default only where there is no other.
 
 use crate::backend::{Backend, Kernel};
+use crate::bf16::Bf16;
 use crate::gemm::tile::{self, Float};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
@@ -309,6 +310,15 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
         lanes(
             #[inline(always)]
             |i| f32::from(bytes[i]),
+        )
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const Bf16) -> Self::V {
+        // SAFETY: the caller's promise.
+        let numbers = unsafe { p.cast::<[Bf16; LANES]>().read() };
+        lanes(
+            #[inline(always)]
+            |i| numbers[i].to_f32(),
         )
     }
 }
