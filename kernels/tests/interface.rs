@@ -84,6 +84,13 @@ fn layouts_are_checked_and_printed() {
     assert_eq!(error, "rows 0..4 do not lie in a matrix with 3 rows");
 }
 
+#[test]
+fn a_batch_of_one_needs_no_stride() {
+    let mut x = numbers(6);
+    assert!(BatchMut::strided(&mut x, 1, 0, 2, 3).is_ok());
+    assert!(BatchMut::strided(&mut x, 2, 0, 1, 3).is_err(), "two matrices in one place");
+}
+
 /// Matrices by pointers, forwards and backwards, and transposed batches.
 #[test]
 fn batches_by_pointer() {
