@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -20,19 +20,32 @@ pub trait Par: Sync {
 
 /// Runs `job(i)` exactly once for each `i` below `jobs` on `par`, which is the caller's code and may be wrong: jobs write
 /// through pointers, so memory safety must not depend on the numbers that it passes.
+///
+/// A job runs where the executor calls for it, as it may know whose cache has what the job needs; of a great many, as
+/// many as share a bit run together.
 pub(crate) fn run_once(par: &dyn Par, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let i = next.fetch_add(1, Ordering::Relaxed);
-        if i < jobs {
-            job(i);
+    let taken = [const { AtomicU64::new(0) }; 16];
+    let group = jobs.div_ceil(taken.len() * 64).max(1);
+    let take = |i: usize| {
+        let (word, bit) = (i / group / 64, 1 << (i / group % 64));
+        if i < jobs && taken[word].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            let first = i / group * group;
+            (first..jobs.min(first + group)).for_each(job);
         }
-        i < jobs
     };
-    par.run(jobs, &|_| {
-        take();
-    });
-    while take() {}
+    par.run(jobs, &take);
+    (0..jobs).step_by(group).for_each(take);
+}
+
+/// The start and length of part `i` of `parts` of `total`, as equal as they can be.
+pub(crate) fn share(total: usize, parts: usize, i: usize) -> (usize, usize) {
+    nth(total / parts, total % parts, i)
+}
+
+/// The start and length of part `i`, where parts have `len` elements and the first `longer` of them one more.
+#[inline(always)]
+pub(crate) fn nth(len: usize, longer: usize, i: usize) -> (usize, usize) {
+    (i * len + i.min(longer), len + usize::from(i < longer))
 }
 
 /// The calling thread alone.
@@ -68,8 +81,9 @@ impl Par for Rayon {
 ///
 /// After a call the workers spin for some 50 microseconds, in which the next one finds them awake, then sleep. They
 /// sleep at once where the machine has fewer cores than the team has threads. A call does not wait for workers that are
-/// late: what they would have done, the caller does. One call runs at a time: a call from a second thread, or from inside
-/// a job, is done by its caller alone.
+/// late: what they would have done, the caller does. Each thread begins with a share of the jobs that is the same in each
+/// call with as many jobs, as its cache may still hold what they need, and then helps others. One call runs at a time: a
+/// call from a second thread, or from inside a job, is done by its caller alone.
 pub struct Team {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -88,13 +102,23 @@ struct Shared {
     state: AtomicUsize,
     stop: AtomicBool,
     job: Mutex<Option<(Job, usize)>>,
-    /// The next job to be taken.
-    next: AtomicUsize,
+    /// Jobs that nobody has taken.
+    left: AtomicUsize,
+    /// How many jobs have been taken of each thread's share.
+    taken: Box<[Counter]>,
     /// Workers that sleep, or are about to.
     asleep: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     spins: usize,
 }
+
+/// A counter that shares its cache line with nothing.
+#[derive(Default)]
+#[repr(align(64))]
+struct Counter(AtomicUsize);
+
+/// Threads of a team.
+const MOST: usize = 4000;
 
 const OPEN: usize = 1 << 12;
 const CALL: usize = OPEN << 1;
@@ -108,21 +132,35 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn work(&self, job: &(dyn Fn(usize) + Sync), jobs: usize) {
+    /// Takes jobs as thread number `who`, until there are none.
+    fn work(&self, who: usize, job: &(dyn Fn(usize) + Sync), jobs: usize) {
+        let threads = self.taken.len();
         let all = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let i = self.next.fetch_add(1, Ordering::Relaxed);
-                if i >= jobs {
-                    break;
-                }
+            let mut whose = who;
+            while self.take() {
+                // There is a job for whoever was let in.
+                let i = loop {
+                    let (first, len) = share(jobs, threads, whose);
+                    let taken = self.taken[whose].0.fetch_add(1, Ordering::Relaxed);
+                    if taken < len {
+                        break first + taken;
+                    }
+                    whose = (whose + 1) % threads;
+                };
                 job(i);
             }
         }));
         if let Err(panic) = all {
             // The other threads stop at their next job; the first panic is the one to tell of.
-            self.next.store(jobs, Ordering::Relaxed);
+            self.left.store(0, Ordering::Relaxed);
             lock(&self.panic).get_or_insert(panic);
         }
+    }
+
+    /// Whether there is a job left, which is then the caller's to find.
+    fn take(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     /// Waits for a call other than `seen` and returns the state, or `None` when the team ends.
@@ -148,7 +186,7 @@ impl Shared {
         Some(state).filter(|_| !self.stop.load(Ordering::SeqCst))
     }
 
-    fn worker(&self) {
+    fn worker(&self, who: usize) {
         let mut seen = 0;
         while let Some(mut state) = self.wait(seen) {
             // Joins, unless the call is over.
@@ -158,7 +196,7 @@ impl Shared {
                         let current = *lock(&self.job);
                         if let Some((job, jobs)) = current {
                             // SAFETY: `Team::run` waits for those who joined, so the closure outlives this call.
-                            self.work(unsafe { &*job.0 }, jobs);
+                            self.work(who, unsafe { &*job.0 }, jobs);
                         }
                         self.state.fetch_sub(1, Ordering::SeqCst);
                         break;
@@ -183,17 +221,18 @@ impl Team {
             state: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             job: Mutex::new(None),
-            next: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            taken: (0..threads.clamp(1, MOST)).map(|_| Counter::default()).collect(),
             asleep: AtomicUsize::new(0),
             panic: Mutex::new(None),
             spins: if threads <= cores { SPINS } else { 0 },
         });
-        let workers = (1..threads.min(4000))
+        let workers = (1..threads.min(MOST))
             .map(|i| {
                 let shared = Arc::clone(&shared);
                 thread::Builder::new()
                     .name(format!("kernels-{i}"))
-                    .spawn(move || shared.worker())
+                    .spawn(move || shared.worker(i))
                     .expect("the operating system can't start a thread")
             })
             .collect();
@@ -222,12 +261,13 @@ impl Par for Team {
         // SAFETY: only the lifetime changes, and this call outlasts every use: it returns once all who joined have left.
         let erased = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
         *lock(&shared.job) = Some((Job(erased), jobs));
-        shared.next.store(0, Ordering::Relaxed);
+        shared.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
+        shared.left.store(jobs, Ordering::Relaxed);
         // Nobody is in the last call, which is closed: the state is its number alone.
         let call = shared.state.load(Ordering::SeqCst).wrapping_add(CALL);
         shared.state.store(call | OPEN, Ordering::SeqCst);
         self.wake();
-        shared.work(job, jobs);
+        shared.work(0, job, jobs);
         shared.state.fetch_and(!OPEN, Ordering::SeqCst);
         let mut spins = 0;
         while shared.state.load(Ordering::SeqCst) != call {

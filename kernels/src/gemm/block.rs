@@ -10,6 +10,7 @@ use super::pack::Pack;
 use super::precision::Precision;
 use super::tile::{Float, Shape, Tile, TileFn};
 use crate::backend::Kernel;
+use crate::par::nth;
 use crate::simd::{LINE, prefetch};
 use std::hint::assert_unchecked;
 use std::ops::Range;
@@ -21,17 +22,6 @@ pub(crate) fn split(total: usize, most: usize) -> impl Iterator<Item = (usize, u
     let parts = if total <= most { usize::from(total > 0) } else { total.div_ceil(most) };
     let (len, longer) = if parts <= 1 { (total, 0) } else { (total / parts, total % parts) };
     (0..parts).map(move |i| nth(len, longer, i))
-}
-
-/// The start and length of part `i` of `parts` of `total`, as equal as they can be.
-pub(crate) fn share(total: usize, parts: usize, i: usize) -> (usize, usize) {
-    nth(total / parts, total % parts, i)
-}
-
-/// The start and length of part `i`, where parts have `len` elements and the first `longer` of them one more.
-#[inline(always)]
-fn nth(len: usize, longer: usize, i: usize) -> (usize, usize) {
-    (i * len + i.min(longer), len + usize::from(i < longer))
 }
 
 /// Elements in the largest tile of any kernel.

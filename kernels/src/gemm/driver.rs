@@ -2,7 +2,7 @@
 //! instruction set: everything that depends on one is in the [`Kernel`].
 
 use super::amx::{BLOCK, Tiled};
-use super::block::{self, share, split};
+use super::block::{self, split};
 use super::finish::{Epilogue, Finish};
 use super::pack::Pack;
 use super::precision::{self, Precision};
@@ -12,7 +12,7 @@ use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::bf16::Bf16;
-use crate::par::{Par, run_once};
+use crate::par::{Par, run_once, share};
 use crate::simd::LINE;
 use crate::view::Layout;
 
@@ -180,7 +180,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let paid = m.saturating_mul(n).saturating_mul(x.k) / tuning.thread_work.max(1);
     let threads = if paid < 2 { 1 } else { paid.min(set.par.threads()) };
     if threads > 1 {
-        jobs = grid(kernel, (m, n), threads, paid);
+        jobs = grid(kernel, (m, x.k, n), threads, paid);
         (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
     }
     if let Some(blocking) = set.blocking {
@@ -207,7 +207,13 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
 
 /// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
 /// not hold up the others. `paid` is the work, in units that pay for a thread.
-fn grid<T: Float>(kernel: &Kernel<T>, (m, n): (usize, usize), threads: usize, paid: usize) -> (usize, usize) {
+///
+/// A shallow product, as the gradient of weights is, is mostly C, which is larger than A and B. It is cut into whole rows, two
+/// parts a thread: what comes next finds each thread's rows in its own cache, which fetches none of the other threads'.
+fn grid<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads: usize, paid: usize) -> (usize, usize) {
+    if m >= 2 * threads * SIDE && m.saturating_mul(n) > k.saturating_mul(m.saturating_add(n)) {
+        return (2 * threads, 1);
+    }
     // The grid whose largest part is smallest, counted in vectors; ties go to the squarer part, which reads less.
     let best = |parts: usize, side: usize| {
         (1..=parts.min(m))

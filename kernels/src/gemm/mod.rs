@@ -28,7 +28,7 @@ use crate::backend::Backend;
 use crate::bf16::Bf16;
 use crate::error::{Error, Result};
 use crate::math::{Activation, Function};
-use crate::par::{Par, Serial, run_once};
+use crate::par::{Par, Serial, run_once, share};
 use crate::view::{Layout, MatMut, MatRef};
 use block::Single;
 use driver::{Matrix, Method, Problem, Route, Settings};
@@ -322,7 +322,7 @@ impl<'a, T: Element> Gemm<'a, T> {
         if threads > 1 && count >= threads && work / tuning.thread_work.max(1) >= 2 {
             let jobs = count.min(4 * threads);
             let some = |job: usize| {
-                let (first, len) = block::share(count, jobs, job);
+                let (first, len) = share(count, jobs, job);
                 (first..first + len).for_each(|i| run(i, &Serial));
             };
             run_once(self.par, jobs, &some);
