@@ -59,7 +59,10 @@ fn updates(c: &mut Criterion) {
             let (mut p, mut state) = (g.clone(), vec![0.5; rule.state() * len]);
             group.throughput(Throughput::Elements(len as u64));
             group.bench_function(BenchmarkId::new(name, len), |bencher| {
-                bencher.iter(|| backend().update(&rule, &g, &mut p, &mut state).expect("slices that fit each other"));
+                bencher.iter(|| {
+                    let state = rule.parts(&mut state);
+                    backend().update(&rule, &g, &mut p, state).expect("slices that fit each other");
+                });
             });
         }
     }

@@ -223,7 +223,7 @@ impl Engine for Stopwatch<'_> {
         self.lap("softmax and loss", None, || self.engine.softmax_cross_entropy(classes, logits, labels, scale, losses))
     }
 
-    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
+    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: [&mut [f32]; 2]) -> Result<()> {
         self.lap("optimiser", None, || self.engine.update(rule, gradient, parameters, state))
     }
 }

@@ -3,6 +3,7 @@
 use crate::engine::{Engine, Shape};
 use crate::error::Result;
 use crate::norm::Norm;
+use crate::optim::Step;
 use crate::rng::Rng;
 use kernels::{Activation, Saved};
 use serde::{Deserialize, Serialize};
@@ -193,25 +194,35 @@ impl Dense {
         self.norm.backward(engine, gamma, &kept.values[..dz.len()], kept.saved, dz, gradient)
     }
 
-    /// With `dh` the gradient at `h = x·w + b`:
-    /// `dw = xᵀ·dh`, `db = Σ rows of dh`, and, where the layer below wants it, `dx = dh·wᵀ`.
-    pub(crate) fn backward(
+    /// With `dh` the gradient at `h = x·w + b`: `dx = dh·wᵀ`, for the layer below.
+    pub(crate) fn backward_input(
         &self,
         engine: &dyn Engine,
         parameters: &[f32],
+        dh: &[f32],
+        dx: &mut [f32],
+    ) -> Result<()> {
+        engine.input_gradient(self.shape(dh.len() / self.outputs), dh, &parameters[..self.weight_count()], dx)
+    }
+
+    /// `dw = xᵀ·dh` and `db = Σ rows of dh`, and where there is a step, that of the parameters.
+    pub(crate) fn backward(
+        &self,
+        engine: &dyn Engine,
+        parameters: &mut [f32],
         x: &[f32],
         dh: &[f32],
         gradient: &mut [f32],
-        dx: Option<&mut [f32]>,
+        step: Option<Step<'_>>,
     ) -> Result<()> {
         let shape = self.shape(dh.len() / self.outputs);
-        let (dw, rest) = gradient.split_at_mut(self.weight_count());
-        engine.weight_gradient(shape, x, dh, dw)?;
+        let (w, others) = parameters.split_at_mut(self.weight_count());
+        let (dw, rest) = gradient.split_at_mut(w.len());
         engine.bias_gradient(shape, dh, &mut rest[..self.outputs])?;
-        match dx {
-            Some(dx) => engine.input_gradient(shape, dh, &parameters[..self.weight_count()], dx),
-            None => Ok(()),
-        }
+        engine.weight_gradient(shape, x, dh, dw)?;
+        let Some(mut step) = step else { return Ok(()) };
+        engine.update(step.rule, rest, others, step.last(others.len()).state)?;
+        engine.update(step.rule, dw, w, step.state)
     }
 }
 

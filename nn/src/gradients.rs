@@ -117,7 +117,8 @@ fn dense_layers() -> Result<()> {
             let (mut gradient, mut dx) = (vec![f32::NAN; parameters.len()], vec![f32::NAN; x.len()]);
             let kept = Kept { values: &mut values, saved: &mut saved };
             layer.backward_norm(&*engine, &parameters, &kept, &mut dz, &mut gradient)?;
-            layer.backward(&*engine, &parameters, &x, &dz, &mut gradient, Some(&mut dx))?;
+            layer.backward_input(&*engine, &parameters, &dz, &mut dx)?;
+            layer.backward(&*engine, &mut parameters.clone(), &x, &dz, &mut gradient, None)?;
 
             let (p, x) = (widen(&parameters), widen(&x));
             for (i, (y, e)) in y.iter().zip(dense(&layer, &p, &x)).enumerate() {
@@ -274,7 +275,7 @@ fn models() -> Result<()> {
                     batch.load_targets(&model, &plain, &data, samples.clone());
                     batch.forward(&model, &*engine, Some(noise))?;
                     let tally = batch.loss(&model, &*engine, &plain, 1.0 / samples.len() as f32)?;
-                    batch.backward(&model, &*engine, &mut gradient)?;
+                    batch.backward(&mut model, &*engine, &mut gradient, None)?;
 
                     let labels = &data.labels()[samples.clone()];
                     let x: Vec<f64> =

@@ -8,8 +8,9 @@ use crate::loss::{Loss, Wanted};
 use crate::metrics::{Metrics, Tally, argmax};
 use crate::monitor::Summary;
 use crate::norm::Norm;
+use crate::optim::Step;
 use crate::rng::{self, Noise, Rng};
-use crate::store::{Store, first, first_mut, last, last_mut};
+use crate::store::{Store, first, first_mut, last_mut};
 use kernels::Activation;
 use std::iter::zip;
 use std::ops::Range;
@@ -476,24 +477,33 @@ impl Batch {
         Ok(())
     }
 
-    /// From the gradient of the logits, which the loss left in their place, to that of the parameters.
-    pub(crate) fn backward(&mut self, model: &Mlp, engine: &dyn Engine, mut gradient: &mut [f32]) -> Result<()> {
+    /// From the gradient of the logits, which the loss left in their place, to that of the parameters. Where there is a step,
+    /// each layer makes it as soon as the one below has what it needs of it; then nobody can use `gradient`.
+    pub(crate) fn backward(
+        &mut self,
+        model: &mut Mlp,
+        engine: &dyn Engine,
+        mut gradient: &mut [f32],
+        mut step: Option<Step<'_>>,
+    ) -> Result<()> {
         let used = self.rows * self.used(model);
         let (mut values, mut norms) = (&mut self.values[..used], &mut *self.norms);
-        let (mut deltas, mut parameters) = (&mut *self.deltas, &*model.parameters);
-        let mut dz = last_mut(&mut values, self.rows * model.classes());
+        let (mut deltas, mut parameters) = (&mut *self.deltas, &mut *model.parameters);
+        let mut dz = last_mut(&mut values, self.rows * model.layers[model.layers.len() - 1].outputs);
         let mut kept = Kept::default();
         for (l, layer) in model.layers.iter().enumerate().rev() {
             let x = last_mut(&mut values, self.rows * layer.inputs);
-            let parameters = last(&mut parameters, layer.parameter_count());
+            let parameters = last_mut(&mut parameters, layer.parameter_count());
             let gradient = last_mut(&mut gradient, layer.parameter_count());
+            let step = step.as_mut().map(|step| step.last(parameters.len()));
             layer.backward_norm(engine, parameters, &kept, dz, gradient)?;
             // The first layer's input is data: nobody asks for its gradient.
             let Some(below) = model.layers[..l].last() else {
-                return layer.backward(engine, parameters, x, dz, gradient, None);
+                return layer.backward(engine, parameters, x, dz, gradient, step);
             };
             let dx = last_mut(&mut deltas, x.len());
-            layer.backward(engine, parameters, x, dz, gradient, Some(&mut *dx))?;
+            layer.backward_input(engine, parameters, dz, dx)?;
+            layer.backward(engine, parameters, x, dz, gradient, step)?;
             let y = match self.noise {
                 Some(noise) if below.dropout > 0.0 => {
                     noise.of(l - 1, model.layers.len()).drop(below.dropout, dx);

@@ -3,8 +3,8 @@
 //! The steps themselves are [`kernels::Update`]. Moments below 2^-100 in size become 0: where gradients stay zero they
 //! would decay into the subnormal range, where CPUs are slow.
 
-use crate::engine::Engine;
 use crate::error::{Result, setting};
+use crate::store::last_mut;
 use kernels::Update;
 use serde::{Deserialize, Serialize};
 
@@ -188,19 +188,10 @@ impl Optimiser {
         }
     }
 
-    /// Step `t`, counted from 1, with learning rate `rate`. `state` holds [`Self::state`] numbers for each parameter:
-    /// all of the first, then all of the second.
-    pub(crate) fn step(
-        &self,
-        engine: &dyn Engine,
-        t: u64,
-        rate: f32,
-        gradient: &[f32],
-        parameters: &mut [f32],
-        state: &mut [f32],
-    ) -> Result<()> {
+    /// Step `t`, counted from 1, with learning rate `rate`.
+    pub(crate) fn at_step(&self, t: u64, rate: f32) -> Update {
         let adam = |adam: Adam| kernels::Adam::at_step(rate, adam.beta1, adam.beta2, adam.epsilon, t);
-        let rule = match *self {
+        match *self {
             Self::Sgd(Sgd { momentum: 0.0, .. }) => Update::Sgd { rate },
             Self::Sgd(Sgd { momentum, nesterov: false, .. }) => Update::Momentum { rate, momentum },
             Self::Sgd(Sgd { momentum, nesterov: true, .. }) => Update::Nesterov { rate, momentum },
@@ -208,22 +199,37 @@ impl Optimiser {
             Self::RmsProp(RmsProp { rho, epsilon, .. }) => Update::RmsProp { rate, rho, epsilon },
             Self::Adam(rule) => Update::Adam(adam(rule)),
             Self::AdamW(AdamW { adam: rule, decay }) => Update::AdamW { adam: adam(rule), keep: 1.0 - rate * decay },
-        };
-        engine.update(&rule, gradient, parameters, state)
+        }
+    }
+}
+
+/// A step of parameters.
+pub(crate) struct Step<'a> {
+    /// With the numbers of this step.
+    pub(crate) rule: &'a Update,
+    /// The first and the second number of each parameter, each empty where [`Update::state`] is less.
+    pub(crate) state: [&'a mut [f32]; 2],
+}
+
+impl<'a> Step<'a> {
+    /// Splits off that of the last `n` parameters.
+    pub(crate) fn last(&mut self, n: usize) -> Self {
+        Self { rule: self.rule, state: self.state.each_mut().map(|state| last_mut(state, n.min(state.len()))) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Kernels;
+    use crate::engine::{Engine, Kernels};
 
     /// Takes parameters through these gradients.
     fn walk(rule: Optimiser, p: &mut [f32], gradients: &[Vec<f32>]) -> Result<()> {
         let engine = Kernels::active()?;
         let mut state = vec![0.0; rule.state() * p.len()];
         for (t, g) in (1..).zip(gradients) {
-            rule.step(&engine, t, rule.learning_rate(), g, p, &mut state)?;
+            let rule = rule.at_step(t, rule.learning_rate());
+            engine.update(&rule, g, p, rule.parts(&mut state))?;
         }
         Ok(())
     }
@@ -316,7 +322,8 @@ mod tests {
             let (mut p, mut state): ([f32; 1], [f32; 1]) = ([1.0], [0.0]);
             for t in 1..300 {
                 let g = if t == 1 { 1.0 } else { 0.0 };
-                Optimiser::step(&rule, &engine, t, 0.1, &[g], &mut p, &mut state)?;
+                let rule = Optimiser::at_step(&rule, t, 0.1);
+                engine.update(&rule, &[g], &mut p, rule.parts(&mut state))?;
                 assert!(state[0] == 0.0 || state[0].is_normal(), "{rule:?}: {state:?}");
             }
             assert_eq!(state, [0.0]);

@@ -94,6 +94,11 @@ impl Recipe {
         Ok(())
     }
 
+    /// Whether a step takes the gradient of each layer as it comes, rather than all of it together.
+    pub(crate) fn takes_gradients_apart(&self) -> bool {
+        self.accumulate == 1 && self.penalties.is_empty() && self.clip.is_none()
+    }
+
     /// Adds the gradient of the penalties; returns what they cost.
     pub(crate) fn penalise(&self, model: &Mlp, gradient: &mut [f32]) -> f64 {
         if self.penalties.is_empty() {

@@ -66,13 +66,6 @@ pub(crate) fn first_mut<'a>(rest: &mut &'a mut [f32], n: usize) -> &'a mut [f32]
 }
 
 /// Splits the last `n` elements off: what went forward by [`first`] goes backward by this.
-pub(crate) fn last<'a>(rest: &mut &'a [f32], n: usize) -> &'a [f32] {
-    let (head, part) = rest.split_at(rest.len() - n);
-    *rest = head;
-    part
-}
-
-/// [`last`], mutable.
 pub(crate) fn last_mut<'a>(rest: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
     let at = rest.len() - n;
     let (head, part) = take(rest).split_at_mut(at);

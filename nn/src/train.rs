@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result, setting};
 use crate::metrics::{Metrics, Tally};
 use crate::mlp::{Batch, Mlp, running_count};
+use crate::optim::Step;
 use crate::recipe::{EarlyStopping, Recipe};
 use crate::rng::{self, Noise, Rng};
 use crate::schedule::{Plateau, Watch};
@@ -15,6 +16,10 @@ use std::iter::zip;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+/// Weights in a layer from which on it makes its step by itself, while its gradient is in the caches. In smaller models the
+/// optimiser's one pass over all parameters is faster.
+const LARGE: usize = 1 << 17;
 
 /// The end of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -267,8 +272,11 @@ impl<'e> Trainer<'e> {
     /// do the running means unless batches before it have gone into them.
     /// Allocates nothing.
     fn step(&mut self, batch: &mut Batch, data: &Dataset, samples: &[usize], rate: f32) -> Result<Tally> {
-        let Self { model, recipe, engine, gradient, part, .. } = self;
+        let Self { model, recipe, engine, gradient, part, state, .. } = self;
         let (loss, scale) = (&recipe.loss, 1.0 / samples.len() as f32);
+        let rule = recipe.optimiser.at_step(self.progress.steps + 1, rate);
+        let early = recipe.takes_gradients_apart() && model.layers().iter().any(|layer| layer.weight_count() >= LARGE);
+        let mut step = Some(Step { rule: &rule, state: rule.parts(state) });
         let mut tally = Tally::default();
         for (i, samples) in samples.chunks(recipe.batch).enumerate() {
             batch.load(model, *engine, data, samples.iter().copied())?;
@@ -280,23 +288,25 @@ impl<'e> Trainer<'e> {
                 return Ok(tally);
             }
             if i == 0 {
-                batch.backward(model, *engine, gradient)?;
+                batch.backward(model, *engine, gradient, step.take_if(|_| early))?;
             } else {
-                batch.backward(model, *engine, part)?;
+                batch.backward(model, *engine, part, None)?;
                 zip(gradient.iter_mut(), part.iter()).for_each(|(sum, g)| *sum += g);
             }
             batch.learn(model);
         }
-        tally.loss += recipe.penalise(model, gradient) * samples.len() as f64;
-        if !tally.loss.is_finite() {
-            return Ok(tally);
-        }
-        if let Some(clip) = &recipe.clip {
-            clip.apply(gradient);
+        if let Some(Step { rule, state }) = step {
+            tally.loss += recipe.penalise(model, gradient) * samples.len() as f64;
+            if !tally.loss.is_finite() {
+                return Ok(tally);
+            }
+            if let Some(clip) = &recipe.clip {
+                clip.apply(gradient);
+            }
+            engine.update(rule, gradient, model.parameters_mut(), state)?;
         }
         self.progress.steps += 1;
-        let (t, parameters) = (self.progress.steps, model.parameters_mut());
-        recipe.optimiser.step(*engine, t, rate, gradient, parameters, &mut self.state)?;
+        let parameters = model.parameters_mut();
         self.zeros.iter().for_each(|&i| parameters[i] = 0.0);
         Ok(tally)
     }

@@ -19,7 +19,8 @@ fn step(adam: &Adam, t: u64) -> Update {
 fn walk(engine: &dyn Engine, adam: &Adam, gradients: &[f32]) -> Result<f32> {
     let (mut p, mut state) = ([0.0], [0.0; 2]);
     for (t, &g) in (1..).zip(gradients) {
-        engine.update(&step(adam, t), &[g], &mut p, &mut state)?;
+        let rule = step(adam, t);
+        engine.update(&rule, &[g], &mut p, rule.parts(&mut state))?;
     }
     Ok(p[0])
 }
@@ -59,7 +60,8 @@ fn adam_over_a_hundred_steps() -> Result<()> {
         let [rate, b1, b2, epsilon] = [adam.learning_rate, adam.beta1, adam.beta2, adam.epsilon].map(f64::from);
         for t in 1..=100 {
             let g: Vec<f32> = (0..37).map(|i| gradient(t, i)).collect();
-            engine.update(&step(&adam, t), &g, &mut p, &mut state)?;
+            let rule = step(&adam, t);
+            engine.update(&rule, &g, &mut p, rule.parts(&mut state))?;
             let alpha = rate * (1.0 - b2.powi(t as i32)).sqrt() / (1.0 - b1.powi(t as i32));
             for ((p, m, v), g) in expected.iter_mut().zip(g.iter().map(|&g| f64::from(g))) {
                 *m = b1 * *m + (1.0 - b1) * g;
@@ -95,7 +97,7 @@ fn threads_share_an_update() -> Result<()> {
         let update = |engine: &dyn Engine| -> Result<(Vec<f32>, Vec<f32>)> {
             let mut parameters: Vec<f32> = (0..N).map(|i| number(i, 1)).collect();
             let mut state: Vec<f32> = (0..rule.state() * N).map(|i| number(i, 2).abs()).collect();
-            engine.update(&rule, &gradient, &mut parameters, &mut state)?;
+            engine.update(&rule, &gradient, &mut parameters, rule.parts(&mut state))?;
             Ok((parameters, state))
         };
         let naive = update(&Naive { order: LoopOrder::Ikj })?;
@@ -110,7 +112,8 @@ fn threads_share_an_update() -> Result<()> {
         }
     }
     let engine = Kernels { backend: Backend::active()?, par: &Team::new(2), precision: Default::default() };
-    assert!(engine.update(&Update::Adam(adam), &vec![0.0; N], &mut vec![0.0; N], &mut vec![0.0; N]).is_err());
+    let (mut p, mut m) = (vec![0.0; N], vec![0.0; N]);
+    assert!(engine.update(&Update::Adam(adam), &vec![0.0; N], &mut p, [&mut m, &mut []]).is_err());
     Ok(())
 }
 

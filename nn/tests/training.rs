@@ -2,8 +2,8 @@
 
 use kernels::{Backend, Serial, Team};
 use nn::{
-    Activation, Adam, BatchEnd, Dataset, Engine, EpochEnd, Kernels, LoopOrder, Metrics, Mlp, Naive, Observer, Recipe,
-    Result, Trainer,
+    Activation, Adam, AdamW, BatchEnd, Clip, Dataset, Dense, Engine, EpochEnd, Initialiser, Kernels, LoopOrder,
+    Metrics, Mlp, Naive, Norm, Observer, Optimiser, Recipe, Result, Sgd, Trainer,
 };
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -55,6 +55,36 @@ fn same_seed_same_bits() -> Result<()> {
                 run(&Kernels { backend, par: &Serial, precision: Default::default() }, 1)?
                     != *expected.as_ref().unwrap()
             );
+        }
+    }
+    Ok(())
+}
+
+/// A layer so large that it makes its step as soon as it has its gradient, against steps of all parameters together: those of
+/// a recipe that asks for the gradient as a whole, though it does nothing to it.
+#[test]
+fn large_layers_make_the_same_steps_by_themselves() -> Result<()> {
+    let run = |engine: &dyn Engine, optimiser: &Optimiser, clip: Option<Clip>| -> Result<Vec<u32>> {
+        let recipe = Recipe { epochs: 2, batch: 128, optimiser: *optimiser, clip, ..Recipe::default() };
+        let hidden = Dense { norm: Norm::BATCH, dropout: 0.1, ..Dense::new(784, 200, Activation::Silu) };
+        let layers = vec![hidden, Dense::new(200, 10, Activation::Identity)];
+        let model = Mlp::with_layers(layers, Initialiser::default(), 0)?;
+        let mut trainer = Trainer::new(model, recipe, engine)?;
+        trainer.fit(&mnist().head(300), &mut ())?;
+        Ok(bits(trainer.model()))
+    };
+    let nesterov = Sgd { momentum: 0.9, nesterov: true, ..Sgd::default() };
+    for optimiser in [Sgd::default().into(), nesterov.into(), AdamW::default().into()] {
+        let naive = Naive { order: LoopOrder::Ikj };
+        let together = Some(Clip::Value(f32::MAX));
+        assert!(run(&naive, &optimiser, None)? == run(&naive, &optimiser, together)?, "naive, {optimiser:?}");
+        for backend in Backend::supported() {
+            let serial = Kernels { backend, par: &Serial, precision: Default::default() };
+            let expected = run(&serial, &optimiser, together)?;
+            for threads in 1..=3 {
+                let found = run(&Kernels { par: &Team::new(threads), ..serial }, &optimiser, None)?;
+                assert!(found == expected, "{} with {threads} threads, {optimiser:?}", backend.name());
+            }
         }
     }
     Ok(())

@@ -577,7 +577,7 @@ fn updates(s: &Setting<'_>, hash: &mut Hash) -> Result<()> {
     ] {
         let (mut p, mut state) = (numbers(7, len), vec![0.0; rule.state() * len]);
         for t in 1..=3 {
-            s.backend.update(&rule, &numbers::<f32>(7 + t, len), &mut p, &mut state)?;
+            s.backend.update(&rule, &numbers::<f32>(7 + t, len), &mut p, rule.parts(&mut state))?;
         }
         hash.f32s(&p);
         hash.f32s(&state);

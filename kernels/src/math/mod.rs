@@ -397,16 +397,22 @@ impl Backend {
         Ok(())
     }
 
-    /// One step of an update rule over parameters, gradients and state, in one pass. `state` holds [`Update::state`]
-    /// numbers for each parameter: all of the first then all of the second, as m before v of Adam.
+    /// One step of an update rule over parameters, gradients and state, in one pass. `state` holds the first number of each
+    /// parameter, and the second, as m and v of Adam, each empty where [`Update::state`] is less.
     ///
     /// # Errors
     /// When the lengths do not go together.
-    pub fn update(&self, rule: &Update, gradients: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
-        rule.check(gradients, parameters, state)?;
+    pub fn update(
+        &self,
+        rule: &Update,
+        gradients: &[f32],
+        parameters: &mut [f32],
+        state: [&mut [f32]; 2],
+    ) -> Result<()> {
+        rule.check(gradients, parameters, &state)?;
         let (g, p, n) = (gradients.as_ptr(), parameters.as_mut_ptr(), parameters.len());
         // SAFETY: as above.
-        unsafe { (self.math.update)(rule, g, p, rule.parts(state, n), n) };
+        unsafe { (self.math.update)(rule, g, p, state.map(<[f32]>::as_mut_ptr), n) };
         Ok(())
     }
 

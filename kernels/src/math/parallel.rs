@@ -101,10 +101,16 @@ impl Parallel<'_> {
     ///
     /// # Errors
     /// When the lengths do not go together.
-    pub fn update(&self, rule: &Update, gradients: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
+    pub fn update(
+        &self,
+        rule: &Update,
+        gradients: &[f32],
+        parameters: &mut [f32],
+        state: [&mut [f32]; 2],
+    ) -> Result<()> {
         let len = parameters.len();
-        rule.check(gradients, parameters, state)?;
-        let (p, [m, v]) = (Start(parameters.as_mut_ptr()), rule.parts(state, len).map(Start));
+        rule.check(gradients, parameters, &state)?;
+        let (p, [m, v]) = (Start(parameters.as_mut_ptr()), state.map(|state| Start(state.as_mut_ptr())));
         // SAFETY: the backend is supported; a part is in all slices, and no other job's.
         self.parts(len, Self::UPDATE_GRAIN, |i, n| unsafe {
             (self.backend.math.update)(rule, gradients[i..].as_ptr(), p.at(i), [m.at(i), v.at(i)], n);
@@ -132,7 +138,7 @@ mod tests {
                     backend.activation_backward(Activation::Silu, &x, &mut y).unwrap();
                     let (mut p, mut state) = (x.clone(), [&x[..], &y].concat());
                     state[len..].fill(0.25);
-                    backend.update(&adam, &y, &mut p, &mut state).unwrap();
+                    backend.update(&adam, &y, &mut p, adam.parts(&mut state)).unwrap();
                     [y, p, state].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
                 };
                 let want = work(1);

@@ -117,16 +117,21 @@ impl Update {
     }
 
     /// Checks that the slices of a step go together.
-    pub(super) fn check(&self, gradients: &[f32], parameters: &[f32], state: &[f32]) -> Result<()> {
+    pub(super) fn check(&self, gradients: &[f32], parameters: &[f32], state: &[&mut [f32]; 2]) -> Result<()> {
         let n = parameters.len();
         check_len("the gradients", gradients.len(), n)?;
-        check_len("the state of an update", state.len(), self.state().saturating_mul(n))
+        for (i, part) in state.iter().enumerate() {
+            check_len("the state of an update", part.len(), if i < self.state() { n } else { 0 })?;
+        }
+        Ok(())
     }
 
-    /// Where the first and the second number of the state of `n` parameters begin, as far as the rule has them.
-    pub(super) fn parts(&self, state: &mut [f32], n: usize) -> [*mut f32; 2] {
-        let first = state.as_mut_ptr();
-        [first, first.wrapping_add(if self.state() > 1 { n } else { 0 })]
+    /// Cuts a state that lies in one slice, all of the first numbers and then all of the second, into the two; what the rule
+    /// does not have is empty.
+    #[must_use]
+    pub fn parts<'a>(&self, state: &'a mut [f32]) -> [&'a mut [f32]; 2] {
+        let first = state.len() / self.state().max(1);
+        state.split_at_mut(first).into()
     }
 }
 
@@ -399,7 +404,7 @@ mod tests {
                     let mut want = vec![[0.5_f32, 0.0, 0.0]; len];
                     for t in 1..=100 {
                         let g: Vec<f32> = (0..len).map(|i| ((i * 7 + t) % 11) as f32 * 0.1 - 0.5).collect();
-                        backend.update(&rule, &g, &mut p, &mut state).unwrap();
+                        backend.update(&rule, &g, &mut p, rule.parts(&mut state)).unwrap();
                         for ([p, m, v], &g) in want.iter_mut().zip(&g) {
                             plain_update(&rule, g, p, m, v);
                         }
@@ -418,9 +423,15 @@ mod tests {
     fn state_of_another_size_is_refused() {
         let backend = Backend::active().unwrap();
         let rule = Update::Momentum { rate: 0.1, momentum: 0.9 };
-        let error = backend.update(&rule, &[1.0; 3], &mut [1.0; 3], &mut [0.0; 2]).unwrap_err().to_string();
+        let update = |gradients: &[f32], sizes: [usize; 2]| {
+            let (mut first, mut second) = (vec![0.0; sizes[0]], vec![0.0; sizes[1]]);
+            backend.update(&rule, gradients, &mut [1.0; 3], [&mut first, &mut second])
+        };
+        assert!(update(&[1.0; 3], [3, 0]).is_ok());
+        let error = update(&[1.0; 3], [2, 0]).unwrap_err().to_string();
         assert_eq!(error, "the state of an update has length 2, but the other operands need 3");
-        assert!(backend.update(&rule, &[1.0; 2], &mut [1.0; 3], &mut [0.0; 3]).is_err());
+        assert!(update(&[1.0; 3], [3, 3]).is_err(), "a state that the rule does not have");
+        assert!(update(&[1.0; 2], [3, 0]).is_err());
     }
 
     #[test]

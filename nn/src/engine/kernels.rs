@@ -110,7 +110,7 @@ impl Engine for Kernels<'_> {
         Ok(self.backend.softmax_cross_entropy(logits, labels, scale, losses)?)
     }
 
-    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
+    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: [&mut [f32]; 2]) -> Result<()> {
         Ok(self.backend.on(self.par).update(rule, gradient, parameters, state)?)
     }
 }

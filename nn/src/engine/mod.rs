@@ -87,7 +87,7 @@ pub trait Engine {
         losses: &mut [f32],
     ) -> Result<()>;
 
-    /// One step of an update rule. `state` holds as many numbers for each parameter as [`Update::state`] says: all of the
-    /// first, then all of the second.
-    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()>;
+    /// One step of an update rule. `state` holds the first and the second number of each parameter, each empty where
+    /// [`Update::state`] is less.
+    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: [&mut [f32]; 2]) -> Result<()>;
 }

@@ -176,8 +176,8 @@ impl Engine for Naive {
         Ok(())
     }
 
-    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: &mut [f32]) -> Result<()> {
-        let (first, second) = state.split_at_mut(if rule.state() > 0 { parameters.len() } else { 0 });
+    fn update(&self, rule: &Update, gradient: &[f32], parameters: &mut [f32], state: [&mut [f32]; 2]) -> Result<()> {
+        let [first, second] = state;
         let adam = |step: &Adam, keep: f32, parameters: &mut [f32], first: &mut [f32]| {
             for (((g, p), m), v) in zip(gradient, parameters).zip(first).zip(second) {
                 *m += (g - *m) * (1.0 - step.beta1);
