@@ -667,6 +667,9 @@ fn parts_for_threads() {
             (128, 784, 512, "1 along m by 8 along n"),
             (100, 100_000, 4, "2 along m by 1 along n"),
             (60, 6000, 256, "1 along m by 2 along n"),
+            // Shallow: whole rows.
+            (784, 128, 512, "4 along m by 1 along n"),
+            (200, 128, 2048, "1 along m by 8 along n"),
         ] {
             let told = gemm.explain(m, k, n).unwrap().to_string();
             assert!(told.contains(jobs), "{m}x{k}x{n}, expected {jobs}: {told}");
