@@ -314,12 +314,47 @@ mod tests {
                 (0..jobs * self.0).for_each(|_| job(0));
             }
         }
-        for times in [0, 1, 3] {
-            let counts: Vec<_> = (0..5).map(|_| AtomicUsize::new(0)).collect();
-            run_once(&Wrong(times), 5, &|i| {
+        // Of the latter, some share a bit.
+        for (times, jobs) in [0, 1, 3].into_iter().flat_map(|times| [5, 64, 3001].map(|jobs| (times, jobs))) {
+            let counts: Vec<_> = (0..jobs).map(|_| AtomicUsize::new(0)).collect();
+            run_once(&Wrong(times), jobs, &|i| {
                 counts[i].fetch_add(1, Ordering::Relaxed);
             });
-            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{times} times");
+            assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{jobs} jobs, {times} times");
+        }
+    }
+
+    #[test]
+    fn jobs_run_where_the_executor_calls_for_them() {
+        struct Backwards;
+        impl Par for Backwards {
+            fn threads(&self) -> usize {
+                2
+            }
+            fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+                (0..jobs).rev().for_each(job);
+            }
+        }
+        let order = Mutex::new(Vec::new());
+        run_once(&Backwards, 4, &|i| lock(&order).push(i));
+        assert_eq!(*lock(&order), [3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_thread_begins_with_its_own_share() {
+        let (team, caller) = (Team::new(2), thread::current().id());
+        for _ in 0..100 {
+            let first = Mutex::new(None);
+            team.run(4, &|i| {
+                if thread::current().id() != caller {
+                    lock(&first).get_or_insert(i);
+                } else if i == 0 {
+                    while lock(&first).is_none() {
+                        thread::yield_now();
+                    }
+                }
+            });
+            assert_eq!(*lock(&first), Some(2));
         }
     }
 
