@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -24,10 +24,11 @@ pub trait Par: Sync {
 /// A job runs where the executor calls for it, as it may know whose cache has what the job needs; of a great many, as
 /// many as share a bit run together.
 pub(crate) fn run_once(par: &dyn Par, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
-    let taken = [const { AtomicU64::new(0) }; 16];
-    let group = jobs.div_ceil(taken.len() * 64).max(1);
+    const BITS: usize = usize::BITS as usize;
+    let taken = [const { AtomicUsize::new(0) }; 16];
+    let group = jobs.div_ceil(taken.len() * BITS).max(1);
     let take = |i: usize| {
-        let (word, bit) = (i / group / 64, 1 << (i / group % 64));
+        let (word, bit) = (i / group / BITS, 1 << (i / group % BITS));
         if i < jobs && taken[word].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             let first = i / group * group;
             (first..jobs.min(first + group)).for_each(job);
