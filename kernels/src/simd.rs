@@ -207,18 +207,25 @@ pub(crate) const TINY: f32 = 1.0 / (1u128 << 64) as f32;
 /// Bytes of a cache line.
 pub(crate) const LINE: usize = 64;
 
-/// Asks for the cache line at `p`, any address at all, to be brought near; nothing where there is no such instruction.
+/// Asks for the cache line at `p`, any address at all, to be brought into the first cache, or if it is `FAR` into the second;
+/// nothing where there is no such instruction.
 #[inline(always)]
-pub(crate) fn prefetch<T>(p: *const T) {
+pub(crate) fn prefetch<const FAR: bool>(p: *const impl Sized) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: every x86-64 CPU has SSE, and a prefetch never faults.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        if FAR { _mm_prefetch::<_MM_HINT_T1>(p.cast()) } else { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
     #[cfg(all(target_arch = "aarch64", not(miri)))]
     // SAFETY: a prefetch never faults, and changes nothing that a program can see.
     unsafe {
-        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) p, options(nostack, preserves_flags, readonly));
+        use std::arch::asm;
+        if FAR {
+            asm!("prfm pldl2keep, [{0}]", in(reg) p, options(nostack, preserves_flags, readonly));
+        } else {
+            asm!("prfm pldl1keep, [{0}]", in(reg) p, options(nostack, preserves_flags, readonly));
+        }
     }
     #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
     let _ = p;

@@ -71,7 +71,7 @@ fn ahead<T: Float>(x: &Problem<T>, rows: Range<usize>) {
     let line = LINE / size_of::<T>();
     for i in rows {
         for p in (0..x.k.min(LINES * line)).step_by(line) {
-            prefetch(x.a.at(i, p).ptr);
+            prefetch::<false>(x.a.at(i, p).ptr);
         }
     }
 }

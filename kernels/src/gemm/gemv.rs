@@ -5,8 +5,8 @@
 //!
 //! Where its columns are, the sum over k being one chain (see [`definition`](crate::reference::definition)), lanes must
 //! be columns, which lie apart: squares of B are transposed in registers and used at once. A chain takes four cycles a
-//! step, far more than a step of it is fed in, so [`CHAINS`] of them run side by side: the sums of groups of columns,
-//! which share what is read of A, or where those columns do not fit the first cache together, of different chunks.
+//! step, more than a step of it is fed in, so a few of them run side by side: the sums of groups of columns, which share what
+//! is read of A, or where those columns do not fit the first cache together, of different chunks.
 
 use super::pack::{load_half, load_part};
 use super::tile::{Float, opaque, opaque_stride};
@@ -40,12 +40,18 @@ pub(crate) struct Gemv<T> {
 /// readable); `k` is at least 1.
 pub(crate) type GemvFn<T> = unsafe fn(&Gemv<T>);
 
-/// Chains that run side by side: enough to hide the latency of an FMA.
-const CHAINS: usize = 4;
+/// Groups of columns side by side: enough to hide the latency of an FMA.
+const GROUPS: usize = 4;
 
-/// Columns that lie a power of two apart share few sets of the first cache. Those that span so many bytes, twice its 8 lines
-/// in each of 64 sets, are too many for it.
-const SPAN: usize = 2 * 8 * 64 * LINE;
+/// The same where so many would fill the sets of the first cache that they share.
+const FEWER: usize = 3;
+
+/// Chunks side by side where these would, too.
+const CHUNKS: usize = 2;
+
+/// Columns that lie a power of two apart share few sets of the first cache. Those that span so many bytes fill them: 8 lines
+/// in each of 64 sets.
+const SPAN: usize = 8 * 64 * LINE;
 
 /// Bytes of B from which it comes from memory, which is read fastest in few streams.
 const FAR: usize = 24 << 20;
@@ -68,22 +74,24 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
                 return rows(s, x);
             }
             let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
-            let period = SPAN / (CHAINS * S::LANES);
-            let apart = x.b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
-            let crowded = apart.min(period - apart) < LINE / 4;
-            if x.n < S::LANES || (far && (crowded || CHAINS * S::LANES > STREAMS)) {
+            // Whether so many groups of columns fill the sets that they share.
+            let crowded = |groups: usize| {
+                let period = SPAN / (groups * S::LANES);
+                let apart = x.b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
+                apart.min(period - apart) < LINE / 4
+            };
+            let (full, very) = (crowded(GROUPS), crowded(GROUPS / 2));
+            if x.n < S::LANES || (far && (very || GROUPS * S::LANES > STREAMS)) {
                 for j in (0..x.n).step_by(S::LANES) {
                     single(s, x, j, (x.n - j).min(S::LANES));
                 }
                 return;
             }
-            let mut j = 0;
-            while !crowded && j + CHAINS * S::LANES <= x.n {
-                for chunk in 0..x.k.div_ceil(CHUNK) {
-                    groups(s, x, j, chunk);
-                }
-                j += CHAINS * S::LANES;
-            }
+            let j = match (full, very) {
+                (false, _) => groups::<S, T, GROUPS>(s, x),
+                (true, false) => groups::<S, T, FEWER>(s, x),
+                (true, true) => 0,
+            };
             // Whole chunks first, then what is left of k in all columns.
             let whole = x.k / CHUNK;
             for (first, chunks, steps) in [(0, whole, CHUNK), (whole, 1, x.k % CHUNK)] {
@@ -104,13 +112,17 @@ const ROWS: usize = 16;
 /// Vectors of sums that are in registers meanwhile.
 const WIDE: usize = 8;
 
+/// On the stack, it may or may not be so by chance: its vectors never lie in two lines then.
+#[repr(align(64))]
+struct Aligned<X>(X);
+
 /// All of C, where B's rows are contiguous.
 ///
 /// # Safety
 /// See [`GemvFn`].
 #[inline(always)]
 unsafe fn rows<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
-    let mut sums = [MaybeUninit::<T>::uninit(); SUMS];
+    let Aligned(sums) = &mut Aligned([MaybeUninit::<T>::uninit(); SUMS]);
     for j in (0..x.n).step_by(SUMS) {
         let columns = SUMS.min(x.n - j);
         for chunk in 0..x.k.div_ceil(CHUNK) {
@@ -184,23 +196,30 @@ unsafe fn strip<S: Simd<T>, T: Float, const N: usize, const MASKED: bool>(
     }
 }
 
-/// Adds to C the sums of a chunk in `CHAINS` groups of columns from `j` on.
+/// Computes the columns of C that make sets of `N` groups; tells how many they are.
 ///
 /// # Safety
-/// See [`GemvFn`]; there are so many.
+/// See [`GemvFn`].
 #[inline(always)]
-unsafe fn groups<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, j: usize, chunk: usize) {
+unsafe fn groups<S: Simd<T>, T: Float, const N: usize>(s: S, x: &Gemv<T>) -> usize {
     let mut copy = [MaybeUninit::<T>::uninit(); CHUNK];
-    let p = chunk * CHUNK;
-    let steps = CHUNK.min(x.k - p);
-    let b = from_fn(|i| x.b.wrapping_offset((j + i * S::LANES) as isize * x.b_col).wrapping_add(p));
-    // SAFETY: `steps` elements of A, and of these columns of B and C.
-    unsafe {
-        let a = dense(x, p, &mut copy[..steps]);
-        for (i, sum) in chains::<S, T, true>(s, [a; CHAINS], b, x.b_col, steps).into_iter().enumerate() {
-            add(s, x, chunk, j + i * S::LANES, S::LANES, sum);
+    let mut j = 0;
+    while j + N * S::LANES <= x.n {
+        for chunk in 0..x.k.div_ceil(CHUNK) {
+            let p = chunk * CHUNK;
+            let steps = CHUNK.min(x.k - p);
+            let b = from_fn(|i| x.b.wrapping_offset((j + i * S::LANES) as isize * x.b_col).wrapping_add(p));
+            // SAFETY: `steps` elements of A, and of these columns of B and C.
+            unsafe {
+                let a = dense(x, p, &mut copy[..steps]);
+                for (i, sum) in chains::<S, T, N, true>(s, [a; N], b, x.b_col, steps, 0).into_iter().enumerate() {
+                    add(s, x, chunk, j + i * S::LANES, S::LANES, sum);
+                }
+            }
         }
+        j += N * S::LANES;
     }
+    j
 }
 
 /// Elements of A from `p` on, adjacent: those of `copy`, as many as it has room for, where they are not so by themselves.
@@ -232,14 +251,14 @@ unsafe fn side_by_side<S: Simd<T>, T: Float>(
     (first, chunks): (usize, usize),
     steps: usize,
 ) {
-    let mut copy = [[MaybeUninit::<T>::uninit(); CHUNK]; CHAINS];
+    let mut copy = [[MaybeUninit::<T>::uninit(); CHUNK]; CHUNKS];
     // Chunks of the same columns before those of others: columns that are a power of two apart share a few sets of the
     // first cache, which does not hold the lines of more than a group.
     let (mut j, mut chunk) = (j, first);
     while j < x.n {
-        let (mut a, mut b, mut places) = ([x.a; CHAINS], [x.b; CHAINS], [(j, chunk); CHAINS]);
+        let (mut a, mut b, mut places) = ([x.a; CHUNKS], [x.b; CHUNKS], [(j, chunk); CHUNKS]);
         let mut len = 0;
-        for i in 0..CHAINS {
+        for i in 0..CHUNKS {
             // Where there are not enough, the first is computed again and dropped.
             if j < x.n {
                 places[i] = (j, chunk);
@@ -256,8 +275,9 @@ unsafe fn side_by_side<S: Simd<T>, T: Float>(
             // SAFETY: `steps` elements of A.
             a[i] = unsafe { dense(x, p, &mut copy[i][..steps]) };
         }
+        let next = if steps == CHUNK && j < x.n { CHUNKS.div_ceil(chunks) * S::LANES } else { 0 };
         // SAFETY: `steps` elements of A, and of `LANES` columns of B.
-        let sums = unsafe { chains::<S, T, false>(s, a, b, x.b_col, steps) };
+        let sums = unsafe { chains::<S, T, CHUNKS, false>(s, a, b, x.b_col, steps, next) };
         for (sum, (j, chunk)) in sums.into_iter().zip(places).take(len) {
             let columns = (x.n - j).min(S::LANES);
             let mut lanes = [T::ZERO; 2 * GROUP];
@@ -319,37 +339,50 @@ unsafe fn add<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, chunk: usize, j: usize, c
     }
 }
 
-/// The sums of `CHAINS` chunks, each `steps` long; where they are `SHARED`, the elements of A are the same for all.
+/// The sums of `N` chunks, each `steps` long; where they are `SHARED`, the elements of A are the same for all. Where they are
+/// not, the columns that come after these are `next` columns away, or 0 if none do.
 ///
 /// # Safety
 /// `steps` elements are readable at each of `a`, and of `LANES` columns at each of `b`.
 #[inline(always)]
-unsafe fn chains<S: Simd<T>, T: Float, const SHARED: bool>(
+unsafe fn chains<S: Simd<T>, T: Float, const N: usize, const SHARED: bool>(
     s: S,
-    a: [*const T; CHAINS],
-    b: [*const T; CHAINS],
+    a: [*const T; N],
+    b: [*const T; N],
     b_col: isize,
     steps: usize,
-) -> [S::V; CHAINS] {
-    let mut sums = [s.splat(T::ZERO); CHAINS];
+    next: usize,
+) -> [S::V; N] {
+    let line = LINE / size_of::<T>();
+    let mut sums = [s.splat(T::ZERO); N];
     let mut from = b;
     let whole = steps / S::LANES * S::LANES;
     for p in (0..whole).step_by(S::LANES) {
-        if p.is_multiple_of(LINE / size_of::<T>()) {
+        if p.is_multiple_of(line) && SHARED {
             for b in from {
                 // Addresses of their own: shared with the loads they would take all registers.
                 let (mut ahead, apart) = (opaque(b), opaque_stride(b_col));
                 for _ in 0..S::LANES {
-                    prefetch(ahead.wrapping_add(2 * LINE / size_of::<T>()));
+                    prefetch::<false>(ahead.wrapping_add(2 * line));
                     ahead = ahead.wrapping_offset(apart);
+                }
+            }
+        } else if p.is_multiple_of(line) && next > 0 {
+            // As many lines of the next columns, in the order in which they lie.
+            let lines = p / line * S::LANES;
+            let (column, row) = (next + lines / (CHUNK / line), lines % (CHUNK / line) * line);
+            for b in b {
+                let ahead = opaque(b.wrapping_offset(column as isize * b_col).wrapping_add(row));
+                for l in 0..S::LANES {
+                    prefetch::<true>(ahead.wrapping_add(l * line));
                 }
             }
         }
         // SAFETY: a square of each chain, and as many elements of A.
         unsafe {
             let a = a.map(|a| a.add(p));
-            halves::<S, T, SHARED, false>(s, &mut sums, a, &mut from, b_col);
-            halves::<S, T, SHARED, true>(s, &mut sums, a.map(|a| a.add(S::LANES / 2)), &mut from, b_col);
+            halves::<S, T, N, SHARED, false>(s, &mut sums, a, &mut from, b_col);
+            halves::<S, T, N, SHARED, true>(s, &mut sums, a.map(|a| a.add(S::LANES / 2)), &mut from, b_col);
         }
         from = from.map(|b| b.wrapping_add(S::LANES));
     }
@@ -371,16 +404,16 @@ unsafe fn chains<S: Simd<T>, T: Float, const SHARED: bool>(
 /// # Safety
 /// The elements of the squares, and half as many of A as they have steps, are readable.
 #[inline(always)]
-unsafe fn halves<S: Simd<T>, T: Float, const SHARED: bool, const UPPER: bool>(
+unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const SHARED: bool, const UPPER: bool>(
     s: S,
-    sums: &mut [S::V; CHAINS],
-    a: [*const T; CHAINS],
-    b: &mut [*const T; CHAINS],
+    sums: &mut [S::V; N],
+    a: [*const T; N],
+    b: &mut [*const T; N],
     b_col: isize,
 ) {
     let half = S::LANES / 2;
     let mut av = [sums[0]; GROUP / 2];
-    for i in 0..CHAINS {
+    for i in 0..N {
         if i == 0 || !SHARED {
             for (r, av) in av[..half].iter_mut().enumerate() {
                 // SAFETY: an element of A.
@@ -393,7 +426,7 @@ unsafe fn halves<S: Simd<T>, T: Float, const SHARED: bool, const UPPER: bool>(
             sums[i] = s.fma(av[r], rows[r], sums[i]);
         }
         // Left alone the compiler mixes the chains, and spills.
-        let next = &mut b[(i + 1) % CHAINS];
+        let next = &mut b[(i + 1) % N];
         (sums[i], *next) = s.in_order(sums[i], *next);
     }
 }
