@@ -510,13 +510,29 @@ pub(super) unsafe fn column_sums<S: SimdF32>(x: MatRef<'_, f32>, out: &mut [f32]
     s.run(
         #[inline(always)]
         || {
-            for j in (0..cols).step_by(S::LANES) {
+            let row = |i: usize| x.as_ptr().wrapping_offset(i as isize * x.row_stride());
+            // Each sum is a chain of additions: as many side by side as hide their latency.
+            const WIDE: usize = 8;
+            let wide = cols / (WIDE * S::LANES) * (WIDE * S::LANES);
+            for j in (0..wide).step_by(WIDE * S::LANES) {
+                let mut sums = [s.splat(0.0); WIDE];
+                for i in 0..rows {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        // SAFETY: columns of row i.
+                        *sum = s.add(*sum, unsafe { s.load(row(i).add(j + v * S::LANES)) });
+                    }
+                }
+                for (v, sum) in sums.into_iter().enumerate() {
+                    // SAFETY: `out` has an element for each column.
+                    unsafe { s.store(out.as_mut_ptr().add(j + v * S::LANES), sum) };
+                }
+            }
+            for j in (wide..cols).step_by(S::LANES) {
                 let mask = s.first((cols - j).min(S::LANES));
                 let mut sum = s.splat(0.0);
                 for i in 0..rows {
-                    let row = x.as_ptr().wrapping_offset(i as isize * x.row_stride());
                     // SAFETY: the masked lanes are columns of row i.
-                    sum = s.add(sum, unsafe { s.load_masked(row.add(j), mask) });
+                    sum = s.add(sum, unsafe { s.load_masked(row(i).add(j), mask) });
                 }
                 // SAFETY: the masked lanes are in `out`.
                 unsafe { s.store_masked(out.as_mut_ptr().add(j), mask, sum) };
@@ -793,7 +809,7 @@ mod tests {
 
     #[test]
     fn column_sums_add_in_order() {
-        for cols in [1, 7, 16, 33] {
+        for cols in [1, 7, 16, 33, 64, 150] {
             let x = logits(6, cols);
             let want: Vec<f32> = (0..cols).map(|j| (0..6).fold(0.0, |s, i| s + x[i * cols + j])).collect();
             let got = on_all(|backend| {
