@@ -201,7 +201,8 @@ def main():
 
     placed, unviable = viable(sources, copy, mutants)
     rest = len(mutants) - len(unviable) - len(placed)
-    print(f"{len(mutants)} mutants: {len(unviable)} do not compile, {rest} stand in constants, macros or functions of an opaque type", flush=True)
+    told = f"{len(unviable)} do not compile, {rest} stand in constants, macros or functions of an opaque type"
+    print(f"{len(mutants)} mutants: {told}", flush=True)
     os.environ.update(CARGO_PROFILE_RELEASE_OPT_LEVEL="2", CARGO_PROFILE_RELEASE_DEBUG="0")
     status, messages, stderr = cargo(copy, "test", "--release", "--no-run", "--lib", "--tests")
     if status:

@@ -170,8 +170,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     let route = |method, jobs| Route { transposed, method, jobs };
     let place = (b.col == 1 || b.packed) && (!a.packed || m <= kernel.mr) && !(a.bf16 | b.bf16);
-    let dense = if transposed { x.c.row == 1 } else { x.c.col == 1 };
-    if set.blocking.is_none() && place && dense && kernel.is_tile(m, n) {
+    if set.blocking.is_none() && place && (transposed || x.c.col == 1) && kernel.is_tile(m, n) {
         return route(Method::Tile, (1, 1));
     }
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
