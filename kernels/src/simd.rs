@@ -175,12 +175,6 @@ pub(crate) trait SimdF32: Simd<f32> {
         let n = self.shl::<23>(self.to_bits(shifted));
         self.with_bits(self.sub_i32(n, self.splat_i32(-((127 + ABOVE) << 23))))
     }
-    /// `v * 2^n`, rounded once, for an integer `n` from -190 to 60.
-    #[inline(always)]
-    fn scale_below(self, v: Self::V, n: Self::V) -> Self::V {
-        let power = self.power(self.add(n, self.splat(64.0)));
-        self.mul(self.mul(v, power), self.splat(TINY))
-    }
     /// `v * 2^n`, rounded once, for an integer `n` from -250 to 250 and a `v` that a factor of 2^±80 leaves normal.
     #[inline(always)]
     fn scale(self, v: Self::V, n: Self::V) -> Self::V {

@@ -46,6 +46,9 @@ const GROUPS: usize = 4;
 /// The same where so many would fill the sets of the first cache that they share.
 const FEWER: usize = 3;
 
+/// The same with vectors of more than [`GROUP`] / 2 lanes: the squares take longer to turn, and hide more.
+const WIDER: usize = 2;
+
 /// Chunks side by side where these would, too.
 const CHUNKS: usize = 2;
 
@@ -80,14 +83,17 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
                 let apart = x.b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
                 apart.min(period - apart) < LINE / 4
             };
-            let (full, very) = (crowded(GROUPS), crowded(GROUPS / 2));
-            if x.n < S::LANES || (far && (very || GROUPS * S::LANES > STREAMS)) {
+            let wide = S::LANES > GROUP / 2;
+            let (most, least) = if wide { (WIDER, WIDER) } else { (GROUPS, GROUPS / 2) };
+            let (full, very) = (crowded(most), crowded(least));
+            if x.n < S::LANES || (far && (very || most * S::LANES > STREAMS)) {
                 for j in (0..x.n).step_by(S::LANES) {
                     single(s, x, j, (x.n - j).min(S::LANES));
                 }
                 return;
             }
             let j = match (full, very) {
+                (false, _) if wide => groups::<S, T, WIDER>(s, x),
                 (false, _) => groups::<S, T, GROUPS>(s, x),
                 (true, false) => groups::<S, T, FEWER>(s, x),
                 (true, true) => 0,

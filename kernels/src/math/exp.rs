@@ -3,9 +3,9 @@
 //! x = n ln 2 + r with |r| <= ln 2 / 2, e^r by a minimax polynomial, and a factor 2^n that alone can round: results
 //! below the normal range are rounded once.
 
-use super::parts::{LN2_LOW, polynomial, reduce};
+use super::parts::{LN2_HIGH, LN2_LOW, polynomial, reduce};
 use super::slices::Unary;
-use crate::simd::{ROUND, SimdF32};
+use crate::simd::{ROUND, SimdF32, TINY};
 
 /// e^x
 #[derive(Clone, Copy)]
@@ -28,11 +28,14 @@ impl Exp {
     #[inline(always)]
     pub(super) fn below<S: SimdF32>(s: S, x: S::V, top: S::V) -> S::V {
         let d = s.sub(x, top);
-        // Knuth's two-sum: what the difference lost.
-        let minus_top = s.sub(d, x);
-        let lost = s.sub(s.sub(x, s.sub(d, minus_top)), s.add(top, minus_top));
-        let (n, r) = reduce(s, d);
-        let y = s.scale_below(significand(s, s.add(r, s.fma(n, s.splat(-LN2_LOW), lost))), n);
+        // What the difference lost: as x <= top, the lesser of its terms x and -top is the larger in size.
+        let minus_top = s.neg(top);
+        let (large, small) = (s.min(minus_top, x), s.max(minus_top, x));
+        let lost = s.sub(small, s.sub(d, large));
+        let shifted = s.fma(d, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND));
+        let n = s.sub(shifted, s.splat(ROUND));
+        let r = s.add(s.fma(n, s.splat(-LN2_HIGH), d), s.fma(n, s.splat(-LN2_LOW), lost));
+        let y = s.mul(s.mul(significand(s, r), s.power_above::<64>(shifted)), s.splat(TINY));
         // There it is 0, and y may be anything.
         s.clear(s.lt(d, s.splat(-104.0)), y)
     }
