@@ -63,6 +63,20 @@ impl Samples {
         Estimate::of(&self.0)
     }
 
+    /// For each round, whether a time is within this share of the best tenth.
+    pub fn near_best(&self, share: f64) -> Vec<bool> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let best = sorted.get(sorted.len() / 10).copied().unwrap_or(0.0);
+        self.0.iter().map(|&seconds| seconds <= best * (1.0 + share)).collect()
+    }
+
+    /// Forgets the other rounds.
+    pub fn keep(&mut self, rounds: &[bool]) {
+        let mut rounds = rounds.iter();
+        self.0.retain(|_| rounds.next().is_none_or(|&keep| keep));
+    }
+
     /// How many times as fast as `other` this one was, in each round.
     pub fn ratios_over(&self, other: &Self) -> Vec<f64> {
         self.0.iter().zip(&other.0).map(|(mine, theirs)| theirs / mine).collect()
@@ -165,6 +179,19 @@ mod tests {
         let slow = Samples(vec![3.0, 6.0]);
         assert_eq!(fast.ratios_over(&slow), [3.0, 3.0]);
         assert_eq!(fast.speed_up_over(&slow), Estimate { median: 3.0, mad: 0.0, low: 3.0, high: 3.0 });
+    }
+
+    #[test]
+    fn rounds_are_kept_by_the_best_tenth_of_a_time() {
+        let mut samples = Samples((0..20).map(|i| if i % 2 == 0 { 1.0 } else { 1.2 + 0.01 * f64::from(i) }).collect());
+        samples.0[3] = 0.5;
+        samples.0[6] = 1.04;
+        let kept = samples.near_best(0.03);
+        assert_eq!(kept.iter().filter(|keep| **keep).count(), 10, "one that was faster by chance sets no limit");
+        assert!(kept[3] && !kept[6]);
+        samples.keep(&kept);
+        assert_eq!(samples.0, [1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert!(Samples(Vec::new()).near_best(0.03).is_empty());
     }
 
     /// A contender that only says how long it took.

@@ -42,6 +42,8 @@ pub struct CaseRecord {
     pub cache: Cache,
     /// Two runs of the same code differed by up to this share: smaller differences are none.
     pub noise_floor: f64,
+    /// Rounds that were left away because something else was at work on the core.
+    pub disturbed: usize,
     /// Those whose result was right.
     pub results: Vec<Entry>,
 }
@@ -147,6 +149,7 @@ impl CaseRecord {
             bytes,
             cache,
             noise_floor: noise_floor.exp_m1(),
+            disturbed: comparison.disturbed,
             results: comparison.measured.iter().map(entry).collect(),
         }
     }
@@ -166,7 +169,9 @@ impl CaseRecord {
 
     /// What the table says of the noise.
     pub fn noise(&self) -> String {
-        format!("noise floor {:.1}%", 100.0 * self.noise_floor)
+        let rounds = self.results.first().map_or(0, |entry| entry.samples);
+        let floor = 100.0 * self.noise_floor;
+        format!("noise floor {floor:.1}%; {rounds} quiet rounds, {} disturbed", self.disturbed)
     }
 }
 

@@ -82,9 +82,17 @@ pub struct Comparison {
     pub wrong: Vec<(Contender, Wrong)>,
     /// For each row whose speed limit was sampled: seconds that a call would take at this limit.
     pub limits: Vec<(&'static Backend, Samples)>,
+    /// Rounds that were left away because something else was at work on the core.
+    pub disturbed: usize,
     /// Times of the twin of [`compete`], and whose twin it is.
     twin: Option<(usize, Samples)>,
+    /// Times of a loop in registers, which waits for nothing but the core.
+    beat: Samples,
 }
+
+/// How far the beat may be from its best tenth. Alone on a core it moves by half a percent; what runs on the second thread of a
+/// core slows it by a tenth and more, and some contenders more than others.
+const QUIET: f64 = 0.03;
 
 /// A contender that passed the check, and its times.
 pub struct Measured {
@@ -98,6 +106,7 @@ pub struct Measured {
 
 /// Verifies the result of every contender, then times those whose result is right, and with them the speed limits of
 /// these rows, and a twin of one contender, the first row if there is one: the same code, to see how much chance does.
+/// Rounds in which the core was not this program's own are left away.
 pub fn compete<T: Number>(
     case: &dyn Case<T>,
     contenders: &[Contender],
@@ -133,6 +142,10 @@ pub fn compete<T: Number>(
         // A vector holds fewer numbers that are larger.
         calls_per_run.push(operations * (size_of::<f32>() as f64 / size_of::<T>() as f64) / case.operations());
     }
+    // The loop of the plainest row: wide vectors would lower the clock for those who come next.
+    if let Some(row) = Backend::supported().last() {
+        timed.push(peak::timed(row).0);
+    }
     let mut samples = measure::interleaved(plan, &mut timed).into_iter();
     drop(timed);
     for (measured, samples) in measured.iter_mut().zip(&mut samples) {
@@ -141,8 +154,11 @@ pub fn compete<T: Number>(
     let twin = if measured.is_empty() { None } else { samples.next().map(|samples| (twin, samples)) };
     let at_limit =
         |(Samples(seconds), calls): (Samples, f64)| Samples(seconds.into_iter().map(|s| s / calls).collect());
-    let limits = limits.iter().copied().zip(samples.zip(calls_per_run).map(at_limit)).collect();
-    Comparison { measured, wrong, limits, twin }
+    let limits = limits.iter().copied().zip(samples.by_ref().zip(calls_per_run).map(at_limit)).collect();
+    let beat = samples.next().unwrap_or(Samples(Vec::new()));
+    let mut comparison = Comparison { measured, wrong, limits, disturbed: 0, twin, beat };
+    comparison.leave_disturbed();
+    comparison
 }
 
 impl Comparison {
@@ -159,10 +175,26 @@ impl Comparison {
     pub fn join(&mut self, more: Self) {
         let who = |measured: &[Measured]| measured.iter().map(|entry| entry.who.to_string()).collect::<Vec<_>>();
         assert_eq!(who(&self.measured), who(&more.measured), "the contenders whose results are right");
-        let extend = |mine: &mut Samples, Samples(theirs)| mine.0.extend(theirs);
-        zip(&mut self.measured, more.measured).for_each(|(mine, more)| extend(&mut mine.samples, more.samples));
-        zip(&mut self.twin, more.twin).for_each(|(mine, more)| extend(&mut mine.1, more.1));
-        zip(&mut self.limits, more.limits).for_each(|(mine, more)| extend(&mut mine.1, more.1));
+        self.disturbed += more.disturbed;
+        let (limits, beat) = (more.limits.into_iter().map(|limit| limit.1), more.beat);
+        let more = more.measured.into_iter().map(|entry| entry.samples).chain(more.twin.map(|twin| twin.1));
+        zip(self.samples(), more.chain(limits).chain([beat])).for_each(|(mine, more)| mine.0.extend(more.0));
+        self.leave_disturbed();
+    }
+
+    /// All that was sampled in each round.
+    fn samples(&mut self) -> impl Iterator<Item = &mut Samples> {
+        let measured = self.measured.iter_mut().map(|entry| &mut entry.samples);
+        let others =
+            self.twin.iter_mut().map(|twin| &mut twin.1).chain(self.limits.iter_mut().map(|limit| &mut limit.1));
+        measured.chain(others).chain([&mut self.beat])
+    }
+
+    /// Keeps the rounds in which the core was this program's own, as far as the beat tells.
+    fn leave_disturbed(&mut self) {
+        let quiet = self.beat.near_best(QUIET);
+        self.disturbed += quiet.iter().filter(|quiet| !**quiet).count();
+        self.samples().for_each(|samples| samples.keep(&quiet));
     }
 
     /// Share of the speed limit that a row reaches, if its limit was sampled; a team's limit is that of so many cores.
@@ -302,12 +334,19 @@ mod tests {
     }
 
     #[test]
-    fn rounds_are_joined() {
-        let (mut comparison, more) = (ones(1.0, &[1.0]), ones(1.0, &[1.0]));
+    fn rounds_are_joined_and_disturbed_ones_left_away() {
+        let [mut comparison, more, slow] = [1.0, 1.01, 1.2].map(|beat| {
+            let mut comparison = ones(1.0, &[1.0]);
+            comparison.beat = Samples(vec![beat]);
+            comparison
+        });
         let of = |comparison: &Comparison| comparison.measured[0].samples.0.clone();
         let all = [of(&comparison), of(&more)].concat();
+        comparison.join(slow);
         comparison.join(more);
         assert_eq!(of(&comparison), all);
+        assert_eq!(comparison.disturbed, 1);
+        assert_eq!(comparison.beat.0, [1.0, 1.01]);
         assert!(comparison.measured.iter().all(|entry| entry.samples.0.len() == 2));
         assert_eq!(comparison.twin.map(|(_, samples)| samples.0.len()), Some(2));
     }
