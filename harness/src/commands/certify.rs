@@ -18,8 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const AFTER: &str = "\
-All inputs of a function take a minute or two on two cores. The report is written after each function and keeps the lines of
-other functions and rows: a run that was broken off goes on with --resume.
+All inputs of a function take a minute or two on two cores. The report is written after each
+function and keeps the lines of other functions and rows: a run that was broken off goes on with
+--resume.
 
 Examples:
   harness certify --function exp,gelu --threads 2

@@ -23,8 +23,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 const AFTER: &str = "\
-The parts do not depend on the CPU, the threads, or the block sizes, so their lines can be compared with those of any
-other machine: docs/fingerprint.txt holds them. KERNELS_ISA pins the row of the kernels' table.
+The parts do not depend on the CPU, the threads, or the block sizes, so their lines can be
+compared with those of any other machine: docs/fingerprint.txt holds them. KERNELS_ISA pins the
+row of the kernels' table.
 
 Examples:
   harness fingerprint --check docs/fingerprint.txt

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 const HELP: &str = "\
 Examples:
-  harness monitor model.safetensors --learn watched.safetensors    stores what the training images look like
+  harness monitor model.safetensors --learn watched.safetensors    stores how the data look
   harness monitor watched.safetensors                              the test images raise no alarm
   harness monitor watched.safetensors --change invert              inverted ones do
   harness monitor watched.safetensors --format prometheus          for a server that scrapes it

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const HELP: &str = "\
 Examples:
   harness train                          trains, and saves the model where predict looks for it
-  harness predict digit.png              a photo or drawing of any size, dark on light or light on dark
+  harness predict digit.png              a photo or drawing, dark on light or light on dark
   harness predict --index 0,7,42         images of the test set
   harness predict a.pgm b.pgm --model other.safetensors --json -";
 

@@ -26,10 +26,10 @@ Writes a profile for this CPU. Nothing reads it until KERNELS_PROFILE names it:
 Examples:
   harness tune                           two minutes, f32, the row that calls use, one thread
   harness tune --time 600 --type f64 --threads 2
-  harness tune --verify                  measures the profile again, on shapes that the search did not see
+  harness tune --verify                  measures the profile again, on shapes new to it
   harness tune --explain                 the default values, the tuned ones, and why
 
-The profile keeps the lines of other rows and element types. The results of products do not depend on it.";
+The profile keeps the lines of other rows and element types. No product's result depends on it.";
 
 /// Arguments of the command.
 #[derive(clap::Args)]
