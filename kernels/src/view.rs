@@ -440,3 +440,29 @@ impl<T> MatMut<'_, T> {
         self.col_stride
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also where differences would cancel out.
+    #[test]
+    fn layouts_are_equal_in_all_numbers_or_unequal() {
+        let layout = |bits: usize| {
+            let [rows, cols, row_stride, col_stride, packed, bf16] = [0, 1, 2, 3, 4, 5].map(|i| bits >> i & 1);
+            Layout {
+                rows,
+                cols,
+                row_stride: row_stride as isize,
+                col_stride: col_stride as isize,
+                packed: packed == 1,
+                bf16: bf16 == 1,
+            }
+        };
+        for a in 0..1 << 6 {
+            for b in 0..1 << 6 {
+                assert_eq!(layout(a) == layout(b), a == b, "{:?} and {:?}", layout(a), layout(b));
+            }
+        }
+    }
+}
