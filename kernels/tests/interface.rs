@@ -1,8 +1,8 @@
 //! What the library tells about itself, and calls that no other test makes.
 
 use kernels::{
-    Backend, BatchMut, BatchRef, Blocking, Error, Function, Gemm, Layout, MatMut, MatRef, Profile, Team, Tuning,
-    Workspace,
+    Activation, Backend, BatchMut, BatchRef, Blocking, Error, Function, Gemm, Layout, MatMut, MatRef, Profile, Team,
+    Tuning, Workspace,
 };
 
 fn numbers(len: usize) -> Vec<f32> {
@@ -29,6 +29,19 @@ fn the_table_tells_every_row() {
         let error = Backend::by_name(name).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("plain"), "{error}");
     }
+}
+
+#[test]
+fn an_activation_that_a_type_lacks_is_an_error() {
+    let (a, mut c) = ([2.0, -3.0], [0.0; 4]);
+    let mut run = |activation| {
+        let (a, b) = (MatRef::new(&a, 2, 1).unwrap(), MatRef::new(&a, 1, 2).unwrap());
+        Gemm::<f64>::new().activation(activation).run(a, b, MatMut::new(&mut c, 2, 2).unwrap())
+    };
+    let error = run(Activation::Tanh).unwrap_err();
+    assert!(matches!(error, Error::Activation { .. }) && error.to_string().contains("tanh"), "{error}");
+    run(Activation::Relu).unwrap();
+    assert_eq!(c, [4.0, 0.0, 0.0, 9.0]);
 }
 
 /// Every route, by the line that tells it.

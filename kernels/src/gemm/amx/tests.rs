@@ -5,8 +5,8 @@ use super::model::STEP;
 use crate::isa::{amx, avx2};
 use crate::reference::{Entry, definition_on_tiles, tdpbf16ps};
 use crate::{
-    Activation, Backend, BatchMut, BatchRef, Bf16, Blocking, CHUNK, Gemm, MatMut, MatRef, Par, Precision, Serial, Team,
-    Tuning, Workspace,
+    Activation, Backend, BatchMut, BatchRef, Bf16, Blocking, CHUNK, Gemm, Layout, MatMut, MatRef, Par, Precision,
+    Serial, Team, Tuning, Workspace,
 };
 
 /// The unit, packed for by AVX2.
@@ -227,6 +227,10 @@ fn special_values_and_ranges() {
                 assert!(Precision::sums_by_fma() > before, "nothing was left to the FMA units");
                 let explained = case.call(backend).explain(size.0, size.1, size.2).unwrap().to_string();
                 assert!(explained.contains("on the tile unit") && explained.contains("times so far"), "{explained}");
+                assert!(explained.contains("blocked: A is packed, B is packed"), "{explained}");
+                let c = Layout::row_major(size.0, size.2);
+                let explained = case.call(backend).explain_layouts(pa.layout(), pb.layout(), c).unwrap().to_string();
+                assert!(explained.contains("blocked: A came packed, B came packed"), "{explained}");
             }
         }
     }
