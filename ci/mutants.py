@@ -19,7 +19,7 @@ import tree_sitter_rust
 from tree_sitter import Language, Parser
 
 # The tests, and those that see most come first.
-TESTS = ["views", "threads", "interface", "lib", "gemm", "precision", "bf16"]
+TESTS = ["views", "allocations", "threads", "interface", "lib", "gemm", "precision", "bf16"]
 PARSER = Parser(Language(tree_sitter_rust.language()))
 # What decides at run time which mutant is alive: read before `main`, so that it is there for every test.
 SWITCH = """

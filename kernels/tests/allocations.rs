@@ -7,15 +7,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 struct Counting;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that are allocated.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: everything is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        if layout.size() == 0 {
+            // Nothing of no size was ever allocated.
+            std::process::abort();
+        }
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(ptr, layout) }
     }
@@ -71,5 +79,12 @@ fn calls_allocate_nothing_once_warm() {
             COUNT.load(Ordering::Relaxed) == before
         });
         assert!(warm, "{backend:?} allocates in each round of calls");
+        let before = LIVE.load(Ordering::Relaxed);
+        let workspace = Workspace::new();
+        let c = MatMut::new(&mut out, 300, 300).unwrap();
+        Gemm::new().backend(backend).workspace(&workspace).run(view(300, 700), view(700, 300), c).unwrap();
+        let used = LIVE.load(Ordering::Relaxed) - before;
+        drop(workspace);
+        assert!(used > 0 && LIVE.load(Ordering::Relaxed) == before, "{backend:?}: {used} bytes in use");
     }
 }

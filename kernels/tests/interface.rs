@@ -1,5 +1,6 @@
 //! What the library tells about itself, and calls that no other test makes.
 
+use kernels::reference::{Entry, definition};
 use kernels::{
     Activation, Backend, BatchMut, BatchRef, Blocking, Error, Function, Gemm, Layout, MatMut, MatRef, Profile, Team,
     Tuning, Workspace,
@@ -42,6 +43,20 @@ fn an_activation_that_a_type_lacks_is_an_error() {
     assert!(matches!(error, Error::Activation { .. }) && error.to_string().contains("tanh"), "{error}");
     run(Activation::Relu).unwrap();
     assert_eq!(c, [4.0, 0.0, 0.0, 9.0]);
+}
+
+/// As the table of special values has it, and the definition of a product.
+#[test]
+fn relu_keeps_the_sign_of_a_zero() {
+    for backend in Backend::supported() {
+        let (zero, one, mut c) = ([0.0], [1.0], [0.0; 1]);
+        let view = |x| MatRef::new(x, 1, 1).unwrap();
+        let call = Gemm::<f64>::new().backend(backend).alpha(-1.0).activation(Activation::Relu);
+        call.run(view(&zero), view(&one), MatMut::new(&mut c, 1, 1).unwrap()).unwrap();
+        let (bias, activation) = (None, Activation::Relu);
+        let entry = Entry { a: &zero, b: &one, c: 0.0, alpha: -1.0, beta: 0.0, bias, activation };
+        assert_eq!([c[0], definition(&entry)].map(f64::to_bits), [(-0.0f64).to_bits(); 2], "{backend:?}");
+    }
 }
 
 /// Every route, by the line that tells it.

@@ -150,9 +150,29 @@ mod tests {
     }
 
     #[test]
+    fn the_model_in_numbers() {
+        let kernel = &Backend::exact().f32;
+        let cpu = Cpu { name: String::new(), caches: [32 << 10, 256 << 10, 0] };
+        let model = Tuning::model(kernel, &cpu);
+        // Half of the second cache, in numbers of four bytes.
+        assert_eq!([model.block, model.near], [32 << 10; 2]);
+        assert_eq!(model.kc, deepest(32 << 10, 8 * kernel.nr));
+        let depths = [(1000, 128), (100_000, 128), (128 << 10, 256), (1 << 20, 128)];
+        assert_eq!(depths.map(|(block, columns)| deepest(block, columns)), [256, 768, 512, 1024]);
+        let tuning = Tuning { block: 128 << 10, near: 16 << 10, kc: 512, ..model };
+        let flat = Blocking { kc: CHUNK, nc: kernel.nr };
+        assert_eq!(tuning.blocks(kernel, kernel.mr, 1 << 20), flat);
+        // A that is smaller than a block, and one that is not.
+        let kc = deepest(24 << 10, 4 * kernel.nr).min(700);
+        assert_eq!(tuning.blocks(kernel, 100, 700), Blocking { kc, nc: (24 << 10) / kc });
+        assert_eq!(tuning.blocks(kernel, 1 << 10, 1 << 10), Blocking { kc: 512, nc: 256 });
+        assert_eq!(tuning.blocks(kernel, 1 << 20, 300), Blocking { kc: 300, nc: (128 << 10) / 300 });
+    }
+
+    #[test]
     fn any_blocking_can_be_asked_for() {
         let most = Blocking { kc: usize::MAX, nc: usize::MAX }.fit(32);
-        assert!(most.kc.is_multiple_of(CHUNK) && most.nc.is_multiple_of(32));
+        assert_eq!(most, Blocking { kc: usize::MAX - (CHUNK - 1), nc: usize::MAX - 31 });
         assert_eq!(Blocking { kc: 0, nc: 0 }.fit(8), Blocking { kc: CHUNK, nc: 8 });
     }
 

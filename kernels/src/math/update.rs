@@ -331,6 +331,18 @@ mod tests {
     }
 
     #[test]
+    fn the_rate_of_every_step_is_corrected_for_its_bias() {
+        let (beta1, beta2) = (f64::from(0.9_f32), f64::from(0.999_f32));
+        let (mut power1, mut power2) = (1.0, 1.0);
+        for t in 1..200 {
+            (power1, power2) = (power1 * beta1, power2 * beta2);
+            let want = f64::from(0.01_f32) * (1.0 - power2).sqrt() / (1.0 - power1);
+            let rate = f64::from(Adam::at_step(0.01, 0.9, 0.999, 1e-7, t).rate);
+            assert!((rate / want - 1.0).abs() < 1e-7, "{rate} and {want} at step {t}");
+        }
+    }
+
+    #[test]
     fn the_first_step_moves_by_the_learning_rate() {
         let step = Adam::at_step(0.01, 0.9, 0.999, 0.0, 1);
         let (mut p, mut m, mut v) = ([1.0], [0.0], [0.0]);
