@@ -159,12 +159,12 @@ mod tests {
         assert_eq!(model.kc, deepest(32 << 10, 8 * kernel.nr));
         let depths = [(1000, 128), (100_000, 128), (128 << 10, 256), (1 << 20, 128)];
         assert_eq!(depths.map(|(block, columns)| deepest(block, columns)), [256, 768, 512, 1024]);
-        let tuning = Tuning { block: 128 << 10, near: 16 << 10, kc: 512, ..model };
+        let tuning = Tuning { block: 128 << 10, near: 4 << 10, kc: 512, ..model };
         let flat = Blocking { kc: CHUNK, nc: kernel.nr };
         assert_eq!(tuning.blocks(kernel, kernel.mr, 1 << 20), flat);
         // A that is smaller than a block, and one that is not.
-        let kc = deepest(24 << 10, 4 * kernel.nr).min(700);
-        assert_eq!(tuning.blocks(kernel, 100, 700), Blocking { kc, nc: (24 << 10) / kc });
+        let kc = deepest(6 << 10, 4 * kernel.nr).min(700);
+        assert_eq!(tuning.blocks(kernel, 100, 700), Blocking { kc, nc: (6 << 10) / kc });
         assert_eq!(tuning.blocks(kernel, 1 << 10, 1 << 10), Blocking { kc: 512, nc: 256 });
         assert_eq!(tuning.blocks(kernel, 1 << 20, 300), Blocking { kc: 300, nc: (128 << 10) / 300 });
     }
