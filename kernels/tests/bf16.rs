@@ -173,6 +173,18 @@ fn the_product_of_the_same_numbers_as_f32() {
     }
 }
 
+/// A matrix that is read once, for a row or a column.
+#[test]
+fn matrix_vector() {
+    for place in PLACES {
+        for (k, n) in [(7, 5), (300, 70), (513, 130)] {
+            let case = |size, places| Case { size, places, beta: 0.5, odd: true, precision: Precision::F32 };
+            case((1, k, n), (place, place, Place::RowMajor)).check();
+            case((n, k, 1), (place, place, Place::RowMajor)).check();
+        }
+    }
+}
+
 /// Pieces of what is widened end at every place, in both directions.
 #[test]
 fn pieces_of_any_size() {
@@ -263,6 +275,10 @@ fn explain_tells_what_is_widened() {
     assert!(text(half, wide).contains("A is packed, from bf16, B is read where it lies"), "{}", text(half, wide));
     assert!(text(wide, half).contains("B is packed, from bf16"), "{}", text(wide, half));
     assert!(!text(wide, wide).contains("bf16"));
+    let (row, matrix) = (Layout::row_major(1, 300), Layout::row_major(300, 200));
+    let text = |b| call.explain_layouts(row, b, Layout::row_major(1, 200)).unwrap().to_string();
+    assert!(text(matrix.bf16()).contains("as it lies, and widened from bf16"), "{}", text(matrix.bf16()));
+    assert!(!text(matrix).contains("widened"));
 }
 
 proptest! {

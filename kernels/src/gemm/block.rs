@@ -9,6 +9,8 @@ use super::gemv::Gemv;
 use super::pack::Pack;
 use super::precision::Precision;
 use super::tile::{Float, Shape, Tile, TileFn};
+use super::workspace::{self, Workspace};
+use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::par::nth;
 use crate::simd::{LINE, prefetch};
@@ -139,25 +141,62 @@ impl<T: Float> Single<T> {
     }
 }
 
-/// Computes a problem of one row, without packing B.
+/// Columns of bf16 numbers that are widened together, for a row of A.
+const WIDENED: usize = 64;
+
+/// Computes a problem of one row, without packing B. Columns of bf16 numbers are widened, a chunk of some of them at a time, into a
+/// near cache, and read there.
 ///
 /// # Safety
-/// As [`run`], but for B, whose rows or columns are contiguous.
-pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
-    let row = Gemv {
-        k: x.k,
-        n: x.n,
-        a: x.a.ptr.cast_const(),
-        a_col: x.a.col,
-        b: x.b.ptr.cast_const(),
-        b_row: x.b.row,
-        b_col: x.b.col,
-        c: x.c.ptr,
-        alpha: x.alpha,
-        beta: x.beta,
+/// As [`run`], but for A, which may hold bf16 numbers, and B, which may, too, or whose rows or columns are contiguous.
+pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space: Option<&Workspace>) {
+    // From one column to the next, so far that they do not share sets of a cache.
+    const APART: usize = CHUNK + LINE;
+    let columns = x.b.bf16 && x.b.col != 1;
+    let room_a = if x.a.bf16 { x.k.next_multiple_of(LINE) } else { 0 };
+    let room_b = if columns { APART * WIDENED } else { 0 };
+    let widen = |from, lines, k, width, to| {
+        let lines = Pack { from, lines, k, to, width, precision: Precision::F32 };
+        // SAFETY: lines of the caller's A or B, and room for them.
+        unsafe { (kernel.pack)(&lines) };
     };
-    // SAFETY: the caller's promise.
-    unsafe { (kernel.gemv)(&row) };
+    workspace::with(space, room_a + room_b, |room: *mut T| {
+        let mut a = x.a;
+        if a.bf16 {
+            widen(a, 1, x.k, 1, room);
+            a = Matrix::view(room, 1, 1);
+        }
+        let gemv = |(p, k), (j, n), b: Matrix<T>| {
+            let row = Gemv {
+                k,
+                n,
+                a: a.at(0, p).ptr.cast_const(),
+                a_col: a.col,
+                b: b.ptr.cast_const(),
+                b_row: b.row,
+                b_col: b.col,
+                bf16: b.bf16,
+                c: x.c.at(0, j).ptr,
+                alpha: x.alpha,
+                beta: if p == 0 { x.beta } else { T::ONE },
+            };
+            // SAFETY: a part of the caller's problem.
+            unsafe { (kernel.gemv)(&row) }
+        };
+        if !columns {
+            return gemv((0, x.k), (0, x.n), x.b);
+        }
+        let room = room.wrapping_add(room_a);
+        for j in (0..x.n).step_by(WIDENED) {
+            let n = WIDENED.min(x.n - j);
+            for p in (0..x.k).step_by(CHUNK) {
+                let k = CHUNK.min(x.k - p);
+                // As they lie: to the packer, the lines are the rows of B.
+                widen(x.b.at(p, j), k, n, APART, room);
+                gemv((p, k), (j, n), Matrix::view(room, 1, APART as isize));
+            }
+        }
+    });
     finish(kernel, x, (0, 1), (0, x.n), x.c.ptr, x.c.row);
 }
 

@@ -42,11 +42,6 @@ impl<T> Matrix<T> {
     pub(crate) fn view(ptr: *mut T, row: isize, col: isize) -> Self {
         Self { ptr, row, col, packed: false, bf16: false }
     }
-    /// Whether kernels can read it where it lies: it is neither packed nor to be widened.
-    #[inline(always)]
-    fn in_place(self) -> bool {
-        !self.packed & !self.bf16
-    }
     /// The transposed matrix.
     pub(crate) fn t(self) -> Self {
         Self { row: self.col, col: self.row, ..self }
@@ -135,7 +130,7 @@ pub(crate) enum Method {
     Scale,
     /// One tile, operands where they lie, C's columns adjacent. Calls do without loops then: see [`block::Single`].
     Tile,
-    /// One row times rows or columns that are contiguous.
+    /// One row times rows or columns that are contiguous, or bf16 numbers.
     Vector,
     /// Loops 2 and 1 alone, operands where they lie.
     Direct,
@@ -187,7 +182,8 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         let (pack_a, pack_b) = (!a.packed, !b.packed);
         return route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs);
     }
-    if m == 1 && a.in_place() && b.in_place() && (b.row == 1 || b.col == 1) && (x.c.row == 1 || x.c.col == 1) {
+    let vector = m == 1 && !a.packed && !b.packed && (b.bf16 || b.row == 1 || b.col == 1);
+    if vector && (x.c.row == 1 || x.c.col == 1) {
         return route(Method::Vector, jobs);
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
@@ -290,7 +286,7 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, s
         // SAFETY: as above.
         Method::Scale => unsafe { scale(kernel, x) },
         // SAFETY: as above.
-        Method::Vector => unsafe { block::vector(kernel, x) },
+        Method::Vector => unsafe { block::vector(kernel, x, space) },
         // SAFETY: as above.
         Method::Tile | Method::Direct => unsafe { block::run(kernel, x, None) },
         // SAFETY: as above.

@@ -70,7 +70,10 @@ impl fmt::Display for Explanation {
         match route.method {
             Method::Scale => writeln!(f, "  route    no products: C is scaled")?,
             Method::Tile => writeln!(f, "  route    one tile: it fits the registers")?,
-            Method::Vector => writeln!(f, "  route    matrix-vector: the matrix is read once, as it lies")?,
+            Method::Vector => {
+                let widened = if a.bf16 || b.bf16 { ", and widened from bf16" } else { "" };
+                writeln!(f, "  route    matrix-vector: the matrix is read once, as it lies{widened}")?;
+            }
             Method::Direct => writeln!(f, "  route    direct: both operands are read where they lie")?,
             Method::Blocks { pack_a, pack_b, blocking, .. } => blocked(f, pack_a, pack_b, blocking)?,
             Method::Tiles(Tiled { nc, .. }) => {

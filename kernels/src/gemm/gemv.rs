@@ -9,9 +9,11 @@
 //! is read of A, or where those columns do not fit the first cache together, of different chunks.
 
 use super::pack::{load_half, load_part};
+use super::precision::Convert;
 use super::tile::{Float, opaque, opaque_stride};
 use crate::CHUNK;
-use crate::simd::{GROUP, LINE, Simd, prefetch};
+use crate::bf16::Bf16;
+use crate::simd::{GROUP, LINE, Simd, SimdF32, prefetch};
 use std::array::from_fn;
 use std::mem::MaybeUninit;
 
@@ -29,6 +31,8 @@ pub(crate) struct Gemv<T> {
     pub b_row: isize,
     /// From a column of B to the next.
     pub b_col: isize,
+    /// Whether B holds [`Bf16`] numbers, which its strides count then; those of a row are adjacent.
+    pub bf16: bool,
     /// The row of C, dense.
     pub c: *mut T,
     pub alpha: T,
@@ -66,7 +70,11 @@ const STREAMS: usize = 16;
 ///
 /// # Safety
 /// See [`GemvFn`].
-pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
+pub(crate) unsafe fn gemv<S: Convert<T>, T: Float>(x: &Gemv<T>) {
+    if x.bf16 {
+        // SAFETY: the caller's promise.
+        return unsafe { S::rows_of_bf16(x) };
+    }
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
     s.run(
@@ -74,7 +82,7 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
         // SAFETY: the caller's promise.
         || unsafe {
             if x.b_col == 1 {
-                return rows(s, x);
+                return rows::<S, T, T>(s, x);
             }
             let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
             // Whether so many groups of columns fill the sets that they share.
@@ -109,6 +117,64 @@ pub(crate) unsafe fn gemv<S: Simd<T>, T: Float>(x: &Gemv<T>) {
     );
 }
 
+/// The routine of an instruction set for a B of bf16 numbers.
+///
+/// # Safety
+/// See [`GemvFn`].
+pub(super) unsafe fn rows_of_bf16<S: SimdF32>(x: &Gemv<f32>) {
+    // SAFETY: the row is supported, by the caller's promise.
+    let s = unsafe { S::assume() };
+    s.run(
+        #[inline(always)]
+        // SAFETY: the caller's promise.
+        || unsafe { rows::<S, f32, Bf16>(s, x) },
+    );
+}
+
+/// A number as it is stored, from which vectors of `T` are made.
+trait Stored<S: Simd<T>, T>: Copy {
+    /// The vector of `LANES` of them.
+    ///
+    /// # Safety
+    /// They are readable.
+    unsafe fn load(s: S, p: *const Self) -> S::V;
+    /// The vector of the first `lanes`.
+    ///
+    /// # Safety
+    /// They are readable.
+    unsafe fn load_first(s: S, p: *const Self, lanes: usize) -> S::V;
+}
+
+impl<S: Simd<T>, T: Float> Stored<S, T> for T {
+    #[inline(always)]
+    unsafe fn load(s: S, p: *const T) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { s.load(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(s: S, p: *const T, lanes: usize) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_masked(p, s.first(lanes)) }
+    }
+}
+
+impl<S: SimdF32> Stored<S, f32> for Bf16 {
+    #[inline(always)]
+    unsafe fn load(s: S, p: *const Self) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { s.load_bf16(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(s: S, p: *const Self, lanes: usize) -> S::V {
+        let mut first = [Self::from_f32(0.0); GROUP];
+        // SAFETY: `lanes` numbers, and a vector has at most `GROUP` lanes.
+        unsafe {
+            p.copy_to_nonoverlapping(first.as_mut_ptr(), lanes);
+            s.load_bf16(first.as_ptr())
+        }
+    }
+}
+
 /// Columns whose sums are kept in the first cache.
 const SUMS: usize = 1024;
 
@@ -127,7 +193,7 @@ struct Aligned<X>(X);
 /// # Safety
 /// See [`GemvFn`].
 #[inline(always)]
-unsafe fn rows<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
+unsafe fn rows<S: Simd<T>, T: Float, E: Stored<S, T>>(s: S, x: &Gemv<T>) {
     let Aligned(sums) = &mut Aligned([MaybeUninit::<T>::uninit(); SUMS]);
     for j in (0..x.n).step_by(SUMS) {
         let columns = SUMS.min(x.n - j);
@@ -139,16 +205,23 @@ unsafe fn rows<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
                 // SAFETY: these rows and columns of B, and the sums of these columns.
                 unsafe {
                     while i + WIDE * S::LANES <= columns {
-                        strip::<S, T, WIDE, false>(s, x, (p, steps), (j + i, S::LANES), first, &mut sums[i..]);
+                        strip::<S, T, E, WIDE, false>(s, x, (p, steps), (j + i, S::LANES), first, &mut sums[i..]);
                         i += WIDE * S::LANES;
                     }
                     while i + WIDE / 2 * S::LANES <= columns {
-                        strip::<S, T, { WIDE / 2 }, false>(s, x, (p, steps), (j + i, S::LANES), first, &mut sums[i..]);
+                        strip::<S, T, E, { WIDE / 2 }, false>(
+                            s,
+                            x,
+                            (p, steps),
+                            (j + i, S::LANES),
+                            first,
+                            &mut sums[i..],
+                        );
                         i += WIDE / 2 * S::LANES;
                     }
                     while i < columns {
                         let lanes = S::LANES.min(columns - i);
-                        strip::<S, T, 1, true>(s, x, (p, steps), (j + i, lanes), first, &mut sums[i..]);
+                        strip::<S, T, E, 1, true>(s, x, (p, steps), (j + i, lanes), first, &mut sums[i..]);
                         i += S::LANES;
                     }
                 }
@@ -167,7 +240,7 @@ unsafe fn rows<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
 /// # Safety
 /// There are such rows and columns; unless it is the first time, the sums were written.
 #[inline(always)]
-unsafe fn strip<S: Simd<T>, T: Float, const N: usize, const MASKED: bool>(
+unsafe fn strip<S: Simd<T>, T: Float, E: Stored<S, T>, const N: usize, const MASKED: bool>(
     s: S,
     x: &Gemv<T>,
     (p, steps): (usize, usize),
@@ -175,10 +248,9 @@ unsafe fn strip<S: Simd<T>, T: Float, const N: usize, const MASKED: bool>(
     first: bool,
     sums: &mut [MaybeUninit<T>],
 ) {
-    let mask = s.first(lanes);
     let sums = sums[..N * S::LANES].as_mut_ptr().cast::<T>();
     let mut a = x.a.wrapping_offset(p as isize * x.a_col);
-    let mut b = x.b.wrapping_offset(p as isize * x.b_row).wrapping_add(j);
+    let mut b = x.b.cast::<E>().wrapping_offset(p as isize * x.b_row).wrapping_add(j);
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [s.splat(T::ZERO); N];
@@ -191,7 +263,7 @@ unsafe fn strip<S: Simd<T>, T: Float, const N: usize, const MASKED: bool>(
             let av = s.splat(*a);
             for (v, acc) in acc.iter_mut().enumerate() {
                 let b = b.wrapping_add(v * S::LANES);
-                *acc = s.fma(av, if MASKED { s.load_masked(b, mask) } else { s.load(b) }, *acc);
+                *acc = s.fma(av, if MASKED { E::load_first(s, b, lanes) } else { E::load(s, b) }, *acc);
             }
             a = a.wrapping_offset(x.a_col);
             b = b.wrapping_offset(x.b_row);

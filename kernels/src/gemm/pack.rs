@@ -276,21 +276,20 @@ pub(super) unsafe fn widen<S: SimdF32>(x: &Pack<f32>) {
     const PIECE: usize = 32;
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
-    let adjacent = x.from.row == 1;
     let mut piece = [0.0; PIECE * PIECE];
     panels(x, |panel| {
+        if x.from.row == 1 {
+            let steps = x.from.at(panel.first, 0).t();
+            return s.run(
+                #[inline(always)]
+                // SAFETY: `k` steps of the panel's lines, and their places in it.
+                || unsafe { wide(s, steps, (x.k, panel.lines), panel.to, x.width) },
+            );
+        }
         for i in (0..panel.lines).step_by(PIECE) {
             for p in (0..x.k).step_by(PIECE) {
                 let (from, to) = (x.from.at(panel.first + i, p), panel.to.wrapping_add(p * x.width + i));
                 let (lines, k) = (PIECE.min(panel.lines - i), PIECE.min(x.k - p));
-                if adjacent {
-                    // SAFETY: `k` steps of `lines` elements, and their places in the panel.
-                    s.run(
-                        #[inline(always)]
-                        || unsafe { wide(s, from.t(), (k, lines), to, x.width) },
-                    );
-                    continue;
-                }
                 let copy = piece.as_mut_ptr();
                 // SAFETY: `lines` lines of `k` elements, and room for a piece.
                 s.run(

@@ -4,6 +4,7 @@
 
 use super::amx;
 use super::driver::{self, Method, Problem, Route, Settings};
+use super::gemv::{self, Gemv};
 use super::pack::{self, Pack};
 use super::tile::Float;
 use super::tuning::Blocking;
@@ -90,13 +91,19 @@ const fn limit(dropped: i32) -> f32 {
     f32::from_bits(f32::INFINITY.to_bits() - (1 << (dropped - 1)))
 }
 
-/// What becomes of elements while they are packed, on an instruction set.
+/// What becomes of elements that are not multiplied as they lie, on an instruction set.
 pub(crate) trait Convert<T>: Simd<T> {
     /// Packs bf16 numbers.
     ///
     /// # Safety
     /// See [`PackFn`](pack::PackFn).
     unsafe fn widen(x: &Pack<T>);
+
+    /// A row times a matrix of bf16 numbers.
+    ///
+    /// # Safety
+    /// See [`GemvFn`](gemv::GemvFn).
+    unsafe fn rows_of_bf16(x: &Gemv<T>);
 
     /// Rounds the lines of a packed panel, whose first one is line `first`, in place.
     ///
@@ -109,6 +116,10 @@ impl<S: SimdF32> Convert<f32> for S {
     unsafe fn widen(x: &Pack<f32>) {
         // SAFETY: the caller's promise.
         unsafe { pack::widen::<S>(x) }
+    }
+    unsafe fn rows_of_bf16(x: &Gemv<f32>) {
+        // SAFETY: the caller's promise.
+        unsafe { gemv::rows_of_bf16::<S>(x) }
     }
 
     #[inline(always)]
@@ -126,6 +137,9 @@ impl<S: SimdF32> Convert<f32> for S {
 
 impl<S: Simd<f64>> Convert<f64> for S {
     unsafe fn widen(_: &Pack<f64>) {
+        unreachable!("operands of f64 hold no bf16 numbers");
+    }
+    unsafe fn rows_of_bf16(_: &Gemv<f64>) {
         unreachable!("operands of f64 hold no bf16 numbers");
     }
 
