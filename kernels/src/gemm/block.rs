@@ -152,51 +152,53 @@ const WIDENED: usize = 64;
 pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space: Option<&Workspace>) {
     // From one column to the next, so far that they do not share sets of a cache.
     const APART: usize = CHUNK + LINE;
-    let columns = x.b.bf16 && x.b.col != 1;
-    let room_a = if x.a.bf16 { x.k.next_multiple_of(LINE) } else { 0 };
-    let room_b = if columns { APART * WIDENED } else { 0 };
+    let gemv = |(p, k), (j, n), a: Matrix<T>, b: Matrix<T>| {
+        let row = Gemv {
+            k,
+            n,
+            a: a.ptr.cast_const(),
+            a_col: a.col,
+            b: b.ptr.cast_const(),
+            b_row: b.row,
+            b_col: b.col,
+            bf16: b.bf16,
+            c: x.c.at(0, j).ptr,
+            alpha: x.alpha,
+            beta: if p == 0 { x.beta } else { T::ONE },
+        };
+        // SAFETY: a part of the caller's problem.
+        unsafe { (kernel.gemv)(&row) }
+    };
     let widen = |from, lines, k, width, to| {
         let lines = Pack { from, lines, k, to, width, precision: Precision::F32 };
         // SAFETY: lines of the caller's A or B, and room for them.
         unsafe { (kernel.pack)(&lines) };
     };
-    workspace::with(space, room_a + room_b, |room: *mut T| {
-        let mut a = x.a;
-        if a.bf16 {
-            widen(a, 1, x.k, 1, room);
-            a = Matrix::view(room, 1, 1);
-        }
-        let gemv = |(p, k), (j, n), b: Matrix<T>| {
-            let row = Gemv {
-                k,
-                n,
-                a: a.at(0, p).ptr.cast_const(),
-                a_col: a.col,
-                b: b.ptr.cast_const(),
-                b_row: b.row,
-                b_col: b.col,
-                bf16: b.bf16,
-                c: x.c.at(0, j).ptr,
-                alpha: x.alpha,
-                beta: if p == 0 { x.beta } else { T::ONE },
-            };
-            // SAFETY: a part of the caller's problem.
-            unsafe { (kernel.gemv)(&row) }
-        };
-        if !columns {
-            return gemv((0, x.k), (0, x.n), x.b);
-        }
-        let room = room.wrapping_add(room_a);
-        for j in (0..x.n).step_by(WIDENED) {
-            let n = WIDENED.min(x.n - j);
-            for p in (0..x.k).step_by(CHUNK) {
-                let k = CHUNK.min(x.k - p);
-                // As they lie: to the packer, the lines are the rows of B.
-                widen(x.b.at(p, j), k, n, APART, room);
-                gemv((p, k), (j, n), Matrix::view(room, 1, APART as isize));
+    let columns = x.b.bf16 && x.b.col != 1;
+    if x.a.bf16 || columns {
+        let (room, wide) = if columns { (CHUNK + APART * WIDENED, WIDENED) } else { (CHUNK, x.n) };
+        workspace::with(space, room, |room: *mut T| {
+            for (j, n) in split(x.n, wide) {
+                for p in (0..x.k).step_by(CHUNK) {
+                    let k = CHUNK.min(x.k - p);
+                    let (mut a, mut b) = (x.a.at(0, p), x.b.at(p, j));
+                    if a.bf16 {
+                        widen(a, 1, k, 1, room);
+                        a = Matrix::view(room, 1, 1);
+                    }
+                    if columns {
+                        // As they lie: to the packer, the lines are the rows of B.
+                        let room = room.wrapping_add(CHUNK);
+                        widen(b, k, n, APART, room);
+                        b = Matrix::view(room, 1, APART as isize);
+                    }
+                    gemv((p, k), (j, n), a, b);
+                }
             }
-        }
-    });
+        });
+    } else {
+        gemv((0, x.k), (0, x.n), x.a, x.b);
+    }
     finish(kernel, x, (0, 1), (0, x.n), x.c.ptr, x.c.row);
 }
 
