@@ -195,10 +195,10 @@ struct Aligned<X>(X);
 #[inline(always)]
 unsafe fn rows<S: Simd<T>, T: Float, E: Stored<S, T>>(s: S, x: &Gemv<T>) {
     let Aligned(sums) = &mut Aligned([MaybeUninit::<T>::uninit(); SUMS]);
-    for j in (0..x.n).step_by(SUMS) {
-        let columns = SUMS.min(x.n - j);
-        for chunk in 0..x.k.div_ceil(CHUNK) {
-            let end = x.k.min((chunk + 1) * CHUNK);
+    for chunk in 0..x.k.div_ceil(CHUNK) {
+        let end = x.k.min((chunk + 1) * CHUNK);
+        for j in (0..x.n).step_by(SUMS) {
+            let columns = SUMS.min(x.n - j);
             for p in (chunk * CHUNK..end).step_by(ROWS) {
                 let (steps, first) = (ROWS.min(end - p), p == chunk * CHUNK);
                 let mut i = 0;
