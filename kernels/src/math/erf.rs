@@ -29,7 +29,7 @@ impl Unary for Erf {
         let near = s.fma(x, polynomial(s, s.mul(a, a), &P), x);
         // Q(a) = a q + Q0 is not rounded before it is reduced: near 1 that alone would be half an ULP of the result.
         let q = s.sub(zero, polynomial(s, a, &Q));
-        let n = nearest(s, s.mul(a, q));
+        let (_, n) = nearest(s, s.mul(a, q));
         let r = s.fma(a, q, s.mul(n, s.splat(-LN2_HIGH)));
         let r = s.add(r, s.fma(n, s.splat(-LN2_LOW), s.splat(-Q0)));
         let far = s.fma(s.sub(zero, exp::significand(s, r)), s.power(n), s.splat(1.0));

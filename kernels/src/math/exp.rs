@@ -3,7 +3,7 @@
 //! x = n ln 2 + r with |r| <= ln 2 / 2, e^r by a minimax polynomial, and a factor 2^n that alone can round: results
 //! below the normal range are rounded once.
 
-use super::parts::{LN2_HIGH, LN2_LOW, polynomial, reduce};
+use super::parts::{LN2_HIGH, LN2_LOW, nearest, polynomial, reduce};
 use super::slices::Unary;
 use crate::simd::{ROUND, SimdF32, TINY};
 
@@ -32,8 +32,7 @@ impl Exp {
         let minus_top = s.neg(top);
         let (large, small) = (s.min(minus_top, x), s.max(minus_top, x));
         let lost = s.sub(small, s.sub(d, large));
-        let shifted = s.fma(d, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND));
-        let n = s.sub(shifted, s.splat(ROUND));
+        let (shifted, n) = nearest(s, d);
         let r = s.add(s.fma(n, s.splat(-LN2_HIGH), d), s.fma(n, s.splat(-LN2_LOW), lost));
         let y = s.mul(s.mul(significand(s, r), s.power_above::<64>(shifted)), s.splat(TINY));
         // There it is 0, and y may be anything.

@@ -44,17 +44,18 @@ pub(super) fn sum<S: SimdF32>(s: S, a: S::V, b: S::V) -> (S::V, S::V) {
     (t, s.sub(b, s.sub(t, a)))
 }
 
-/// The nearest integer to x / ln 2.
+/// The nearest integer n to x / ln 2, as `n + ROUND`, which [`SimdF32::power_above`] takes, and as it is.
 #[inline(always)]
-pub(super) fn nearest<S: SimdF32>(s: S, x: S::V) -> S::V {
+pub(super) fn nearest<S: SimdF32>(s: S, x: S::V) -> (S::V, S::V) {
     let round = s.splat(ROUND);
-    s.sub(s.fma(x, s.splat(std::f32::consts::LOG2_E), round), round)
+    let shifted = s.fma(x, s.splat(std::f32::consts::LOG2_E), round);
+    (shifted, s.sub(shifted, round))
 }
 
 /// This integer n, and x - n times the high part of ln 2, which is exact.
 #[inline(always)]
 pub(super) fn reduce<S: SimdF32>(s: S, x: S::V) -> (S::V, S::V) {
-    let n = nearest(s, x);
+    let (_, n) = nearest(s, x);
     (n, s.fma(n, s.splat(-LN2_HIGH), x))
 }
 
@@ -114,8 +115,7 @@ impl<V: Copy> Logistic<V> {
     #[inline(always)]
     pub(super) fn new<S: SimdF32<V = V>>(s: S, high: V, low: Option<V>) -> Self {
         let (one, scale) = (s.splat(1.0), s.splat(TINY));
-        let shifted = s.fma(high, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND));
-        let n = s.sub(shifted, s.splat(ROUND));
+        let (shifted, n) = nearest(s, high);
         let r = s.fma(n, s.splat(LN2_LOW), s.fma(n, s.splat(LN2_HIGH), s.neg(high)));
         let r = if let Some(low) = low { s.sub(r, low) } else { r };
         let square = s.mul(r, r);
