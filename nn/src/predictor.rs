@@ -2,13 +2,13 @@
 
 use crate::data::Scaler;
 use crate::engine::Kernels;
-use crate::error::{Error, Result, setting};
+use crate::error::{Result, setting};
 use crate::metrics::argmax;
 use crate::mlp::Mlp;
 use crate::norm::Norm;
 use crate::store::{Store, first_mut};
 use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Packed, Plan, Precision, Serial};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::mem::swap;
 
 /// Samples that go through the layers together: enough to use a weight many times while it is in a cache, few enough
@@ -34,7 +34,9 @@ impl Samples<'_> {
 
     /// How many samples of `inputs` elements these are.
     pub(crate) fn count(&self, inputs: usize) -> Result<usize> {
-        let (found, count) = (self.len(), self.len() / inputs);
+        let found = self.len();
+        // A division takes as long as a small layer: none for a sample alone.
+        let count = if found == inputs { 1 } else { found / inputs };
         check("the samples", found, count, inputs)?;
         Ok(count)
     }
@@ -142,22 +144,28 @@ pub struct Predictor {
     layers: Vec<Layer>,
     scaler: Option<Scaler>,
     labels: Vec<String>,
+    inputs: usize,
+    outputs: usize,
     /// Columns of the widest output of a hidden layer.
     width: usize,
+    /// Whether a layer is normalised.
+    normalised: bool,
     backend: &'static Backend,
     precision: Precision,
 }
 
 thread_local! {
-    static ROOM: Cell<Option<Store>> = const { Cell::new(None) };
+    static ROOM: RefCell<Store> = const { RefCell::new(Store::EMPTY) };
 }
 
-/// Calls `f` with room for `len` numbers, whatever they are.
+/// Calls `f`, which must not call it again, with room for `len` numbers, whatever they are.
 fn with_room<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut room = ROOM.take().filter(|room| room.len() >= len).unwrap_or_else(|| Store::zeros(len));
-    let result = f(&mut room[..len]);
-    ROOM.set(Some(room));
-    result
+    ROOM.with_borrow_mut(|room| {
+        if room.len() < len {
+            *room = Store::zeros(len);
+        }
+        f(&mut room[..len])
+    })
 }
 
 impl Predictor {
@@ -196,18 +204,21 @@ impl Predictor {
             let ([bias, gamma, beta], running) = (others.map(Store::from), running.into());
             layers.push(Layer { inputs, outputs, weights, bias, norm, gamma, beta, running, activation, plans });
         }
+        let (inputs, outputs) = (layers[0].inputs, layers[layers.len() - 1].outputs);
         let width = layers[1..].iter().map(|layer| layer.inputs).max().unwrap_or(0);
-        Ok(Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend, precision })
+        let normalised = layers.iter().any(|layer| layer.norm != Norm::None);
+        let (scaler, labels) = (model.scaler().cloned(), model.labels().into());
+        Ok(Self { layers, scaler, labels, inputs, outputs, width, normalised, backend, precision })
     }
 
     /// Numbers or pixels of a sample.
     pub fn inputs(&self) -> usize {
-        self.layers[0].inputs
+        self.inputs
     }
 
     /// Numbers that the model puts out for a sample: one for each class.
     pub fn outputs(&self) -> usize {
-        self.layers[self.layers.len() - 1].outputs
+        self.outputs
     }
 
     /// The names of the classes; empty where nobody gave them.
@@ -221,13 +232,33 @@ impl Predictor {
     /// # Errors
     /// When there are not whole samples, or `out` has another length.
     pub fn run<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
-        let samples = samples.into();
-        check("the outputs", out.len(), samples.count(self.inputs())?, self.outputs())?;
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        for (i, out) in out.chunks_mut(CHUNK * outputs).enumerate() {
-            let rows = out.len() / outputs;
-            let part = samples.part(i * CHUNK * inputs, rows * inputs);
-            with_room(self.room(rows), |room| self.forward(part, room, out))?;
+        self.logits(samples.into(), out).map(drop)
+    }
+
+    /// [`Self::run`], which tells how many samples there were.
+    fn logits(&self, samples: Samples<'_>, out: &mut [f32]) -> Result<usize> {
+        let count = samples.count(self.inputs)?;
+        check("the outputs", out.len(), count, self.outputs)?;
+        self.parts(samples, count, |first, rows, part| {
+            let z = &mut out[first * self.outputs..][..rows * self.outputs];
+            with_room(self.room(rows), |room| self.forward(part, rows, room, z, |_, _| {}))
+        })?;
+        Ok(count)
+    }
+
+    /// Calls `f` with the index of the first of some samples, how many there are, and with them: one part of all after the other.
+    #[inline(always)]
+    fn parts<'a>(
+        &self,
+        samples: Samples<'a>,
+        count: usize,
+        mut f: impl FnMut(usize, usize, Samples<'a>) -> Result<()>,
+    ) -> Result<()> {
+        let mut first = 0;
+        while first < count {
+            let rows = CHUNK.min(count - first);
+            f(first, rows, samples.part(first * self.inputs, rows * self.inputs))?;
+            first += rows;
         }
         Ok(())
     }
@@ -238,9 +269,8 @@ impl Predictor {
     /// As [`Self::run`], or when the model has a single output, which is no class.
     pub fn probabilities<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
         self.check_classes()?;
-        self.run(samples, out)?;
-        let rows = out.len() / self.outputs();
-        self.backend.softmax(MatMut::new(out, rows, self.outputs())?);
+        let rows = self.logits(samples.into(), out)?;
+        self.backend.softmax(MatMut::new(out, rows, self.outputs)?);
         Ok(())
     }
 
@@ -258,7 +288,7 @@ impl Predictor {
     /// # Errors
     /// As [`Self::probabilities`], or when `k` is 0 or more than there are classes.
     pub fn top_k<'a>(&self, samples: impl Into<Samples<'a>>, k: usize, out: &mut [Ranked]) -> Result<()> {
-        setting("k", k as f64, (1..=self.outputs()).contains(&k), "at least 1 and at most the number of classes")?;
+        setting("k", k as f64, (1..=self.outputs).contains(&k), "at least 1 and at most the number of classes")?;
         self.each(samples.into(), out, k, true, |probabilities, out| {
             // Selection: k is small.
             for i in 0..out.len() {
@@ -281,62 +311,55 @@ impl Predictor {
         f: impl Fn(&[f32], &mut [T]),
     ) -> Result<()> {
         self.check_classes()?;
-        check("the predictions", out.len(), samples.count(self.inputs())?, width)?;
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        for (i, out) in out.chunks_mut(CHUNK * width).enumerate() {
-            let rows = out.len() / width;
-            let part = samples.part(i * CHUNK * inputs, rows * inputs);
+        let count = samples.count(self.inputs)?;
+        check("the predictions", out.len(), count, width)?;
+        let outputs = self.outputs;
+        self.parts(samples, count, |first, rows, part| {
             with_room(rows * outputs + self.room(rows), |mut room| {
                 let z = first_mut(&mut room, rows * outputs);
-                self.forward(part, room, z)?;
+                self.forward(part, rows, room, z, |_, _| {})?;
                 if softmax {
                     self.backend.softmax(MatMut::new(z, rows, outputs)?);
                 }
+                let out = &mut out[first * width..][..rows * width];
                 z.chunks_exact(outputs).zip(out.chunks_exact_mut(width)).for_each(|(z, out)| f(z, out));
-                Ok::<_, Error>(())
-            })?;
-        }
-        Ok(())
+                Ok(())
+            })
+        })
     }
 
     /// Numbers that so many samples need on their way.
     fn room(&self, rows: usize) -> usize {
-        rows * (self.inputs() + 2 * self.width) + self.normalising(rows)
+        rows * (self.inputs + 2 * self.width) + self.normalising(rows)
     }
 
     /// Numbers that the normalisations of so many samples need.
     fn normalising(&self, rows: usize) -> usize {
+        if !self.normalised {
+            return 0;
+        }
         self.layers.iter().map(|layer| layer.normalising(rows)).max().unwrap_or(0)
     }
 
     /// Shows the input of every layer, part of the samples by part.
     pub(crate) fn trace(&self, samples: Samples<'_>, mut see: impl FnMut(usize, &[f32])) -> Result<()> {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        let count = samples.count(inputs)?;
-        for start in (0..count).step_by(CHUNK) {
-            let rows = CHUNK.min(count - start);
-            let part = samples.part(start * inputs, rows * inputs);
-            let (mut room, mut z) = (vec![0.0; self.room(rows)], vec![0.0; rows * outputs]);
-            self.pass(part, &mut room, &mut z, &mut see)?;
-        }
-        Ok(())
+        let count = samples.count(self.inputs)?;
+        self.parts(samples, count, |_, rows, part| {
+            let (mut room, mut z) = (vec![0.0; self.room(rows)], vec![0.0; rows * self.outputs]);
+            self.forward(part, rows, &mut room, &mut z, &mut see)
+        })
     }
 
-    /// From the samples to the logits.
-    fn forward(&self, samples: Samples<'_>, room: &mut [f32], z: &mut [f32]) -> Result<()> {
-        self.pass(samples, room, z, |_, _| {})
-    }
-
-    /// [`Self::forward`], which shows the input of every layer.
-    fn pass(
+    /// From so many samples to their logits; `see` is shown the input of every layer.
+    fn forward(
         &self,
         samples: Samples<'_>,
+        rows: usize,
         mut room: &mut [f32],
         z: &mut [f32],
         mut see: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let rows = z.len() / self.outputs();
-        let converted = first_mut(&mut room, rows * self.inputs());
+        let converted = first_mut(&mut room, rows * self.inputs);
         let mut x = match samples {
             Samples::Numbers(numbers) if self.scaler.is_none() => numbers,
             _ => {
@@ -382,7 +405,7 @@ impl Predictor {
 
     fn check_classes(&self) -> Result<()> {
         let range = "at least 2 where classes are asked for";
-        setting("number of outputs", self.outputs() as f64, self.outputs() > 1, range)
+        setting("number of outputs", self.outputs as f64, self.outputs > 1, range)
     }
 }
 

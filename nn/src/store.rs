@@ -16,6 +16,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    pub(crate) const EMPTY: Self = Self { room: Vec::new(), start: 0, len: 0 };
+
     pub(crate) fn zeros(len: usize) -> Self {
         let room = vec![0.0; len + LANES];
         // `align_offset` may decline to answer; alignment is for speed alone, so any start will do then.
