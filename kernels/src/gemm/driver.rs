@@ -188,7 +188,8 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy: a few where it does not fit the second cache.
-    let often = m >= tuning.pack_rows || (m >= tuning.pack_rows_far && x.k.saturating_mul(n) > tuning.near);
+    let enough = if crowded::<T>(b.row) { tuning.pack_rows / 3 } else { tuning.pack_rows };
+    let often = m >= enough || (m >= tuning.pack_rows_far && x.k.saturating_mul(n) > tuning.near);
     let pack_b = !b.packed && (b.col != 1 || often || b.bf16);
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() * size_of::<T>() >= 2048;
@@ -198,6 +199,12 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     let blocking = tuning.blocks(kernel, m, x.k).fit(kernel.nr);
     route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
+}
+
+/// Whether rows so far apart begin in two sets of the first cache, which can't keep a line of each then: read where they lie,
+/// they come from the second cache each time.
+fn crowded<T>(row: isize) -> bool {
+    (row.unsigned_abs() * size_of::<T>()).is_multiple_of(2048)
 }
 
 /// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
