@@ -5,7 +5,7 @@ use crate::stats::Estimate;
 use kernels::Update;
 use nn::engine::Shape;
 use nn::{Activation, Dataset, Engine, Kernels, Mlp, Recipe, Result, Trainer};
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -53,19 +53,26 @@ pub struct Budget {
 /// When a width or the batch is 0.
 pub fn measure(engines: &[Kernels<'_>], widths: &[usize], batch: usize, time: Duration) -> Result<Vec<Budget>> {
     const STEPS: usize = 10;
+    const EPOCH: usize = 60_000;
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let (inputs, classes) = (widths.first().copied().unwrap_or(0), widths.last().copied().unwrap_or(0));
     let model = Mlp::new(widths, 0)?;
     let samples = batch * STEPS;
-    let images = (0..samples * inputs).map(|_| rng.random_range(0..=255)).collect();
-    let labels = (0..samples).map(|_| rng.random_range(0..classes as u32)).collect();
-    let data = Dataset::new(images, labels, 1, inputs)?;
+    // Each round takes others, of as many as MNIST has, so that they come from as far away.
+    let portions = EPOCH.min(EPOCH * 28 * 28 / inputs.max(1)) / samples.max(1);
+    let data = (0..portions.max(1)).map(|_| {
+        let mut images = vec![0; samples * inputs];
+        rng.fill_bytes(&mut images);
+        let labels = (0..samples).map(|_| rng.random_range(0..classes as u32)).collect();
+        Dataset::new(images, labels, 1, inputs)
+    });
+    let data = data.collect::<Result<Vec<_>>>()?;
     let recipe = Recipe { epochs: 1, batch, ..Recipe::default() };
     let watches: Vec<_> = engines.iter().map(|&engine| Stopwatch { engine, laps: RefCell::default() }).collect();
     let trainers = watches.iter().map(|watch| Trainer::new(model.clone(), recipe.clone(), watch));
     let mut trainers = trainers.collect::<Result<Vec<_>>>()?;
     for trainer in &mut trainers {
-        trainer.fit(&data, &mut ())?;
+        trainer.fit(&data[0], &mut ())?;
     }
 
     // Seconds of a step that each part of each engine has taken, round by round; last those that no part has.
@@ -75,10 +82,10 @@ pub fn measure(engines: &[Kernels<'_>], widths: &[usize], batch: usize, time: Du
         0,
         engines.len(),
         |done| done < 3 || start.elapsed() < time,
-        |_, who| {
+        |round, who| {
             watches[who].laps.borrow_mut().iter_mut().for_each(|lap| lap.time = Duration::ZERO);
             let begin = Instant::now();
-            trainers[who].fit(&data, &mut ())?;
+            trainers[who].fit(&data[round % data.len()], &mut ())?;
             let whole = begin.elapsed().as_secs_f64() / STEPS as f64;
             let mut rest = whole;
             for (lap, times) in watches[who].laps.borrow().iter().zip(&mut each[who]) {

@@ -65,6 +65,30 @@ pub use view::{Layout, MatMut, MatRef};
 /// Products are summed in chunks of this many along k; see [`reference::definition`].
 pub const CHUNK: usize = 256;
 
+/// Asks for a slice to be brought into the first cache while other work goes on: for rows that the CPU can't foresee, as
+/// samples in a random order, a row or two before they are used. Changes nothing; where there is no such instruction, it does
+/// nothing.
+///
+/// ```
+/// let (numbers, order) = ([0.5f32; 4 * 100], [3, 0, 2, 1]);
+/// let row = |i: usize| &numbers[order[i] * 100..][..100];
+/// let mut sum = 0.0;
+/// for i in 0..4 {
+///     if i + 1 < 4 {
+///         kernels::prefetch(row(i + 1));
+///     }
+///     sum += row(i).iter().sum::<f32>();
+/// }
+/// assert_eq!(sum, 200.0);
+/// ```
+#[inline]
+pub fn prefetch<T>(data: &[T]) {
+    let start = data.as_ptr().cast::<u8>();
+    for at in (0..size_of_val(data)).step_by(simd::LINE) {
+        simd::prefetch::<false>(start.wrapping_add(at));
+    }
+}
+
 /// The example of the README is a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -423,7 +423,7 @@ impl Batch {
         model: &Mlp,
         engine: &dyn Engine,
         data: &Dataset,
-        samples: impl ExactSizeIterator<Item = usize>,
+        samples: impl ExactSizeIterator<Item = usize> + Clone,
     ) -> Result<()> {
         self.rows = samples.len();
         let x = &mut self.values[..self.rows * model.inputs()];
