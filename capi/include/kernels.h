@@ -182,6 +182,11 @@ typedef struct kernels_options_f32 {
   size_t block_nc;
   // An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
+  // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
+  // then; 0 for those of the name. f64 has 0 alone.
+  int32_t bf16_a;
+  // The same of B.
+  int32_t bf16_b;
 } kernels_options_f32;
 
 // The settings of C <- activation(alpha A B + beta C + bias). kernels_options_init_f32 (or f64) fills in the defaults:
@@ -227,6 +232,11 @@ typedef struct kernels_options_f64 {
   size_t block_nc;
   // An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
+  // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
+  // then; 0 for those of the name. f64 has 0 alone.
+  int32_t bf16_a;
+  // The same of B.
+  int32_t bf16_b;
 } kernels_options_f64;
 
 // A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0 or
@@ -383,7 +393,8 @@ void kernels_plan_destroy_f32(struct kernels_plan_f32 *plan);
 // As kernels_plan_destroy_f32.
 void kernels_plan_destroy_f64(struct kernels_plan_f64 *plan);
 
-// Packs an A (m x k), for the field `packed_a` of options. Of these options the instruction set counts.
+// Packs an A (m x k), for the field `packed_a` of options. Of these options the instruction set, the precision and
+// bf16_a count.
 //
 // # Safety
 // Each pointer is null or points to what it says; the elements of A can be read.
@@ -399,7 +410,8 @@ kernels_status kernels_pack_a_f64(const struct kernels_view_f64 *a,
                                   const struct kernels_options_f64 *options,
                                   struct kernels_packed_f64 **packed);
 
-// Packs a B (k x n), for the field `packed_b` of options. Of these options the instruction set counts.
+// Packs a B (k x n), for the field `packed_b` of options. Of these options the instruction set, the precision and
+// bf16_b count.
 //
 // # Safety
 // Each pointer is null or points to what it says; the elements of B can be read.

@@ -4,8 +4,9 @@ use crate::math;
 use crate::status::kernels_status::{KERNELS_BUFFER, KERNELS_LAYOUT, KERNELS_OPTION};
 use crate::status::{Failure, activation, guard, kernels_status};
 use crate::threads::{Setting, kernels_team};
-use kernels::{Backend, BatchMut, BatchRef, Blocking, Element, Gemm, Layout, MatMut, MatRef, Operand, Packed};
-use kernels::{Plan, Precision, Tuning, Workspace};
+use kernels::{Backend, BatchMut, BatchRef, Bf16, Blocking, Element, Gemm, Layout, MatMut, MatRef, Operand, Packed};
+use kernels::{Plan, Precision, Source, Tuning, Workspace};
+use std::any::TypeId;
 use std::ffi::{CStr, c_char};
 use std::slice;
 
@@ -73,17 +74,21 @@ pub enum kernels_precision {
 
 /// What the element types differ in.
 pub trait Number: Element {
+    /// What A and B can be made of beside the type itself; the type itself where there is nothing.
+    type Other: Source<Self>;
     /// The call in this precision, if the type has it.
     fn precise(call: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>>;
 }
 
 impl Number for f32 {
+    type Other = Bf16;
     fn precise(call: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>> {
         Some(call.precision(precision))
     }
 }
 
 impl Number for f64 {
+    type Other = Self;
     fn precise(call: Gemm<'_, Self>, precision: Precision) -> Option<Gemm<'_, Self>> {
         (precision == Precision::F32).then_some(call)
     }
@@ -134,6 +139,11 @@ pub struct kernels_options<T> {
     pub block_nc: usize,
     /// An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
     pub isa: *const c_char,
+    /// 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
+    /// then; 0 for those of the name. f64 has 0 alone.
+    pub bf16_a: i32,
+    /// The same of B.
+    pub bf16_b: i32,
 }
 
 impl<T: Number> kernels_options<T> {
@@ -159,6 +169,22 @@ impl<T: Number> kernels_options<T> {
             block_kc: 0,
             block_nc: 0,
             isa: null(),
+            bf16_a: 0,
+            bf16_b: 0,
+        }
+    }
+
+    /// Whether A, or else B, is made of bf16 numbers.
+    fn bf16(&self, is_a: bool) -> Result<bool, Failure> {
+        let (name, value) = if is_a { ("bf16_a", self.bf16_a) } else { ("bf16_b", self.bf16_b) };
+        let has = TypeId::of::<T::Other>() != TypeId::of::<T>();
+        match value {
+            0 => Ok(false),
+            1 if has => Ok(true),
+            _ => {
+                let range = if has { "0 or 1" } else { "0, as it is for double precision" };
+                Err(Failure::new(KERNELS_OPTION, format!("{name} is {value}, not {range}")))
+            }
         }
     }
 
@@ -325,17 +351,27 @@ impl<T: Copy> Mutable<T> {
     }
 }
 
+/// A or B, as the options say: its view and whether that is of bf16 numbers, or its packed matrix.
+type Given<T> = (*const kernels_view<T>, bool, *const kernels_packed<T>);
+
+impl<T: Number> kernels_options<T> {
+    /// A and B of a call.
+    fn given(&self, a: *const kernels_view<T>, b: *const kernels_view<T>) -> Result<[Given<T>; 2], Failure> {
+        Ok([(a, self.bf16(true)?, self.packed_a), (b, self.bf16(false)?, self.packed_b)])
+    }
+}
+
 /// A or B of a call.
 ///
 /// # Safety
-/// As [`readable`]; `packed` is null or a packed matrix.
-unsafe fn operand<'a, T: Element>(
-    what: &str, view: *const kernels_view<T>, packed: *const kernels_packed<T>,
-) -> Result<Operand<'a, T>, Failure> {
-    // SAFETY: the caller's promise.
+/// As [`readable`], for the elements that it has; what is packed is null or a packed matrix.
+unsafe fn operand<'a, T: Number>(what: &str, (view, bf16, packed): Given<T>) -> Result<Operand<'a, T>, Failure> {
+    // SAFETY: the caller's promise. Views of all elements have the same fields, so that one can be read as another.
     match unsafe { packed.as_ref() } {
         Some(packed) => Ok((&packed.packed).into()),
-        // SAFETY: the caller's promise.
+        // SAFETY: as above.
+        None if bf16 => Ok(unsafe { readable::<T::Other>(what, view.cast()) }?.into()),
+        // SAFETY: as above.
         None => Ok(unsafe { readable(what, view) }?.into()),
     }
 }
@@ -359,7 +395,8 @@ unsafe fn gemm<T: Number>(
         unsafe {
             let o = kernels_options::read(o)?;
             let call = o.call(&mut tuning)?;
-            let (a, b) = (operand("A", a, o.packed_a)?, operand("B", b, o.packed_b)?);
+            let [a, b] = o.given(a, b)?;
+            let (a, b) = (operand("A", a)?, operand("B", b)?);
             Ok(product(&call, a, b, Mutable::checked("C", c)?.view())?)
         }
     })
@@ -370,12 +407,31 @@ unsafe fn gemm<T: Number>(
 unsafe fn batch<T: Number>(
     count: usize, (a, stride_a): (*const kernels_view<T>, usize), (b, stride_b): (*const kernels_view<T>, usize),
     (c, stride_c): (*const kernels_view_mut<T>, usize), o: *const kernels_options<T>,
-) -> kernels_status {
+) -> kernels_status
+where
+    for<'a> BatchRef<'a, T>: From<BatchRef<'a, T::Other>>,
+{
+    /// # Safety
+    /// As [`operand`], for each of the matrices.
+    unsafe fn matrices<'a, T: Number>(
+        what: &str, count: usize, stride: usize, (view, bf16, _): Given<T>,
+    ) -> Result<BatchRef<'a, T>, Failure>
+    where
+        BatchRef<'a, T>: From<BatchRef<'a, T::Other>>,
+    {
+        // SAFETY: as in `operand`.
+        unsafe {
+            if bf16 {
+                return Ok(BatchRef::from_raw(readable::<T::Other>(what, view.cast())?, count, stride).into());
+            }
+            Ok(BatchRef::from_raw(readable(what, view)?, count, stride))
+        }
+    }
     guard(|| {
         let mut tuning = NO_TUNING;
         // SAFETY: the caller's promise.
-        let (o, a, b, c) =
-            unsafe { (kernels_options::read(o)?, readable("A", a)?, readable("B", b)?, Mutable::checked("C", c)?) };
+        let (o, c) = unsafe { (kernels_options::read(o)?, Mutable::checked("C", c)?) };
+        let [a, b] = o.given(a, b)?;
         // SAFETY: the caller's promise.
         let call = unsafe { o.call(&mut tuning) }?;
         if !o.packed_a.is_null() || !o.packed_b.is_null() {
@@ -397,7 +453,7 @@ unsafe fn batch<T: Number>(
         }
         // SAFETY: the caller's promise, and checked.
         unsafe {
-            let (a, b) = (BatchRef::from_raw(a, count, stride_a), BatchRef::from_raw(b, count, stride_b));
+            let (a, b) = (matrices("A", count, stride_a, a)?, matrices("B", count, stride_b, b)?);
             Ok(call.run_batch(a, b, BatchMut::from_raw(c.view(), count, stride_c))?)
         }
     })
@@ -432,18 +488,26 @@ unsafe fn plan<T: Number>(
 unsafe fn layouts<T: Number>(
     a: *const kernels_view<T>, b: *const kernels_view<T>, c: *const kernels_view_mut<T>, o: &kernels_options<T>,
 ) -> Result<(Layout, Layout, Layout), Failure> {
-    let of = |what, view: *const kernels_view<T>, packed: *const kernels_packed<T>| {
+    let of = |what, (view, bf16, packed): Given<T>| {
         // SAFETY: the caller's promise.
         let (view, packed) = unsafe { (view.as_ref(), packed.as_ref()) };
         match (packed, view) {
             (Some(packed), _) => Ok(packed.packed.layout()),
-            (None, Some(v)) => Ok(Layout::with_strides(v.rows, v.cols, v.row_stride, v.col_stride)),
+            (None, Some(v)) => {
+                let layout = Layout::with_strides(v.rows, v.cols, v.row_stride, v.col_stride);
+                Ok(if bf16 { layout.bf16() } else { layout })
+            }
             (None, None) => Err(Failure::null(what)),
         }
     };
-    let (a, b) = (of("A", a, o.packed_a)?, of("B", b, o.packed_b)?);
+    let [a, b] = o.given(a, b)?;
     // Both kinds of views have the same fields.
-    Ok((a, b, of("C", c.cast(), std::ptr::null())?))
+    Ok((of("A", a)?, of("B", b)?, of("C", (c.cast(), false, std::ptr::null()))?))
+}
+
+/// Packs A, or else B.
+fn one_side<T: Number, X: Source<T>>(call: &Gemm<'_, T>, is_a: bool, x: MatRef<'_, X>) -> kernels::Result<Packed<T>> {
+    if is_a { call.pack_a(x) } else { call.pack_b(x) }
 }
 
 /// # Safety
@@ -460,8 +524,11 @@ unsafe fn pack<T: Number>(
         unsafe {
             let o = kernels_options::read(o)?;
             let call = o.call(&mut tuning)?;
-            let x = readable("the matrix", x)?;
-            let packed = if is_a { call.pack_a(x) } else { call.pack_b(x) }?;
+            let packed = if o.bf16(is_a)? {
+                one_side(&call, is_a, readable::<T::Other>("the matrix", x.cast())?)
+            } else {
+                one_side(&call, is_a, readable("the matrix", x)?)
+            }?;
             *made = Box::into_raw(Box::new(kernels_packed { packed }));
         }
         Ok(())
@@ -653,7 +720,8 @@ pub unsafe extern "C" fn kernels_plan_destroy_f64(plan: *mut kernels_plan<f64>) 
     unsafe { destroy(plan) }
 }
 
-/// Packs an A (m x k), for the field `packed_a` of options. Of these options the instruction set counts.
+/// Packs an A (m x k), for the field `packed_a` of options. Of these options the instruction set, the precision and
+/// bf16_a count.
 ///
 /// # Safety
 /// Each pointer is null or points to what it says; the elements of A can be read.
@@ -677,7 +745,8 @@ pub unsafe extern "C" fn kernels_pack_a_f64(
     unsafe { pack(true, a, options, packed) }
 }
 
-/// Packs a B (k x n), for the field `packed_b` of options. Of these options the instruction set counts.
+/// Packs a B (k x n), for the field `packed_b` of options. Of these options the instruction set, the precision and
+/// bf16_b count.
 ///
 /// # Safety
 /// Each pointer is null or points to what it says; the elements of B can be read.

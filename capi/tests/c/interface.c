@@ -186,6 +186,40 @@ static void every_status(void) {
   CHECK(u[0] == 7 && u[3] == 22 && u[4] == 19 && u[7] == 50);
   CHECK(kernels_gemm_batch_f32(2, &one, 0, &one, 4, &many, 3, NULL) == KERNELS_LAYOUT);
   CHECK(kernels_gemm_batch_f32(SIZE_MAX, &one, 0, &one, 4, &many, 4, NULL) == KERNELS_LAYOUT);
+
+  // The same with bf16 numbers: 1, 2, 3, 4 and 5, 6, 7, 8. Strides count them, as a second B from 5 on shows.
+  const uint16_t h[8] = {0x3f80, 0x4000, 0x4040, 0x4080, 0x40a0, 0x40c0, 0x40e0, 0x4100};
+  kernels_view_f32 half = {(const float *)h, 2, 2, 2, 1};
+  kernels_options_init_f32(&o, sizeof o);
+  o.bf16_a = o.bf16_b = 1;
+  CHECK(kernels_gemm_batch_f32(2, &half, 0, &half, 4, &many, 4, &o) == KERNELS_OK);
+  CHECK(u[0] == 7 && u[3] == 22 && u[4] == 19 && u[7] == 50);
+  kernels_view_f32 odd = half;
+  odd.data = (const float *)(h + 1);
+  CHECK(kernels_gemm_f32(&half, &odd, &many, &o) == KERNELS_OK && u[0] == 10 && u[3] == 29);
+  odd.data = (const float *)((const char *)h + 1);
+  CHECK(kernels_gemm_f32(&half, &odd, &many, &o) == KERNELS_LAYOUT);
+  o.bf16_a = 0;
+  CHECK(kernels_gemm_f32(&one, &half, &many, &o) == KERNELS_OK && u[0] == 7 && u[3] == 22);
+  CHECK(kernels_plan_create_f32(&one, &half, &many, &o, &plan) == KERNELS_OK);
+  o.plan = plan;
+  CHECK(kernels_gemm_f32(&one, &half, &many, &o) == KERNELS_OK && u[3] == 22);
+  o.bf16_b = 0;
+  CHECK(kernels_gemm_f32(&one, &one, &many, &o) == KERNELS_PLAN);
+  kernels_plan_destroy_f32(plan);
+  kernels_options_init_f32(&o, sizeof o);
+  o.bf16_b = 1;
+  CHECK(kernels_pack_b_f32(&half, &o, &packed) == KERNELS_OK);
+  o.packed_b = packed;
+  CHECK(kernels_gemm_f32(&one, NULL, &many, &o) == KERNELS_OK && u[0] == 7 && u[3] == 22);
+  kernels_packed_destroy_f32(packed);
+  kernels_options_init_f32(&o, sizeof o);
+  o.bf16_a = 2;
+  CHECK(kernels_gemm_f32(&half, &one, &many, &o) == KERNELS_OPTION);
+  CHECK(strstr(kernels_error_message(), "bf16_a is 2, not 0 or 1"));
+  p.precision = KERNELS_F32, p.bf16_b = 1;
+  CHECK(kernels_gemm_f64(&qv, &qv, &rv, &p) == KERNELS_OPTION);
+  CHECK(strstr(kernels_error_message(), "bf16_b is 1"));
 }
 
 static void functions(void) {
