@@ -23,7 +23,7 @@
 //! | `cpu`, `profile` | the CPU and its caches; tuned values for it |
 //! | `gemm/*` | the product: `mod` the call, `driver` and `block` the five loops, `tile` the micro-kernel, `pack`, `finish` |
 //! | `math/*` | functions of slices and rows, and updates of parameters |
-//! | `par` | who runs the parts of a call |
+//! | `par`, `place` | who runs the parts of a call, and on which CPU a thread wakes up |
 //! | [`reference`](mod@reference) | naive loops, and the definition of a product to the bit |
 //!
 //! # Unsafe code
@@ -42,6 +42,7 @@ mod isa;
 mod math;
 mod par;
 mod peak;
+mod place;
 mod profile;
 mod simd;
 mod view;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here starts a thread unless the caller makes a [`Team`].
 
+use crate::place::Sleeper;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -85,6 +86,9 @@ impl Par for Rayon {
 /// late: what they would have done, the caller does. Each thread begins with a share of the jobs that is the same in each
 /// call with as many jobs, as its cache may still hold what they need, and then helps others. One call runs at a time: a
 /// call from a second thread, or from inside a job, is done by its caller alone.
+///
+/// In a virtual machine on Linux and x86-64, where the system would wake workers on the caller's CPU, a call that finds them
+/// asleep closes that CPU to them while it wakes them (`sched_setaffinity`); where that is refused, nothing changes.
 pub struct Team {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -109,6 +113,8 @@ struct Shared {
     taken: Box<[Counter]>,
     /// Workers that sleep, or are about to.
     asleep: AtomicUsize,
+    /// The workers.
+    sleepers: Box<[Sleeper]>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     spins: usize,
 }
@@ -188,6 +194,10 @@ impl Shared {
     }
 
     fn worker(&self, who: usize) {
+        // Where there are fewer cores than threads, they share them anyway.
+        if self.spins > 0 {
+            self.sleepers[who - 1].is_me();
+        }
         let mut seen = 0;
         while let Some(mut state) = self.wait(seen) {
             // Joins, unless the call is over.
@@ -225,6 +235,7 @@ impl Team {
             left: AtomicUsize::new(0),
             taken: (0..threads.clamp(1, MOST)).map(|_| Counter::default()).collect(),
             asleep: AtomicUsize::new(0),
+            sleepers: (1..threads.clamp(1, MOST)).map(|_| Sleeper::default()).collect(),
             panic: Mutex::new(None),
             spins: if threads <= cores { SPINS } else { 0 },
         });
@@ -243,7 +254,9 @@ impl Team {
     /// Tells the workers that the call has moved.
     fn wake(&self) {
         if self.shared.asleep.load(Ordering::SeqCst) > 0 {
-            self.workers.iter().for_each(|worker| worker.thread().unpark());
+            for (worker, sleeper) in self.workers.iter().zip(&self.shared.sleepers) {
+                sleeper.wake(|| worker.thread().unpark());
+            }
         }
     }
 }
