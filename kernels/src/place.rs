@@ -33,8 +33,8 @@ impl Sleeper {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
 mod system {
+    use crate::cpu::cpuid;
     use std::arch::asm;
-    use std::arch::x86_64::__cpuid;
 
     const BITS: usize = usize::BITS as usize;
     /// CPUs, a bit each; where there are more, the kernel refuses it.
@@ -45,7 +45,7 @@ mod system {
         const HYPERVISOR: u32 = 1 << 31;
         const GETTID: usize = 186;
         // SAFETY: the call has no arguments.
-        (__cpuid(1).ecx & HYPERVISOR != 0).then(|| unsafe { call(GETTID, [0; 3]) }.cast_unsigned())
+        (cpuid(1, 0)[2] & HYPERVISOR != 0).then(|| unsafe { call(GETTID, [0; 3]) }.cast_unsigned())
     }
 
     /// The CPU of the calling thread.

@@ -4,6 +4,8 @@
 use super::avx2::Avx2;
 use super::avx512::{self, Avx512};
 use crate::backend::Backend;
+#[cfg(all(target_os = "linux", not(miri)))]
+use crate::cpu::cpuid;
 use crate::gemm::amx::split::Pairs;
 use crate::gemm::amx::unit;
 use crate::simd::SimdF32;
@@ -67,7 +69,7 @@ fn in_cpu() -> bool {
     }
     const OSXSAVE: u32 = 1 << 27;
     const BF16_TILE: u32 = 1 << 22 | 1 << 24;
-    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 || __cpuid_count(7, 0).edx & BF16_TILE != BF16_TILE {
+    if cpuid(0, 0)[0] < 7 || cpuid(1, 0)[2] & OSXSAVE == 0 || cpuid(7, 0)[3] & BF16_TILE != BF16_TILE {
         return false;
     }
     // SAFETY: OSXSAVE says that the instruction can be used.
