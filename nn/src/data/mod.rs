@@ -283,11 +283,15 @@ impl Dataset {
             let next = next.next().map(at);
             match &self.features {
                 Features::Images(images) => {
-                    next.into_iter().for_each(|next| prefetch(&images[next]));
+                    if let Some(next) = next {
+                        prefetch(&images[next]);
+                    }
                     engine.scale_bytes(&images[at(sample)], 1.0 / 255.0, row)?;
                 }
                 Features::Numbers(numbers) => {
-                    next.into_iter().for_each(|next| prefetch(&numbers[next]));
+                    if let Some(next) = next {
+                        prefetch(&numbers[next]);
+                    }
                     row.copy_from_slice(&numbers[at(sample)]);
                 }
             }
