@@ -92,7 +92,7 @@ impl Tuning {
             return Blocking { kc: CHUNK, nc: kernel.nr };
         }
         let (block, kc) = if m.saturating_mul(k) <= self.block {
-            let block = (self.near + self.near / 2).min(self.block);
+            let block = self.near.saturating_add(self.near / 2).min(self.block);
             (block, deepest(block, 4 * kernel.nr))
         } else {
             (self.block, self.kc)
