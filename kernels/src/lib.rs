@@ -23,7 +23,7 @@
 //! | `cpu`, `profile` | the CPU and its caches; tuned values for it |
 //! | `gemm/*` | the product: `mod` the call, `driver` and `block` the five loops, `tile` the micro-kernel, `pack`, `finish` |
 //! | `math/*` | functions of slices and rows, and updates of parameters |
-//! | `par`, `place` | who runs the parts of a call, and on which CPU a thread wakes up |
+//! | `par`, `place`, `linux` | who runs the parts of a call, on which CPU a thread wakes up, system calls |
 //! | [`reference`](mod@reference) | naive loops, and the definition of a product to the bit |
 //!
 //! # Unsafe code
@@ -39,6 +39,8 @@ mod cpu;
 mod error;
 mod gemm;
 mod isa;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod linux;
 mod math;
 mod par;
 mod peak;

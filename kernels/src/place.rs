@@ -34,7 +34,7 @@ impl Sleeper {
 #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
 mod system {
     use crate::cpu::cpuid;
-    use std::arch::asm;
+    use crate::linux::call;
 
     const BITS: usize = usize::BITS as usize;
     /// CPUs, a bit each; where there are more, the kernel refuses it.
@@ -79,28 +79,6 @@ mod system {
         let mut mask = before;
         *mask.get_mut(cpu / BITS)? &= !(1 << (cpu % BITS));
         allow(thread, &mask).then_some(before)
-    }
-
-    /// A system call; a negative result is an error.
-    ///
-    /// # Safety
-    /// The call of this number writes nowhere but where its arguments say, to memory that is there.
-    unsafe fn call(number: usize, [a, b, c]: [usize; 3]) -> isize {
-        let mut result = number.cast_signed();
-        // SAFETY: the caller's promise; the instruction clobbers rcx and r11.
-        unsafe {
-            asm!(
-                "syscall",
-                inout("rax") result,
-                in("rdi") a,
-                in("rsi") b,
-                in("rdx") c,
-                out("rcx") _,
-                out("r11") _,
-                options(nostack)
-            );
-        }
-        result
     }
 }
 

@@ -8,6 +8,8 @@ use crate::backend::Backend;
 use crate::cpu::cpuid;
 use crate::gemm::amx::split::Pairs;
 use crate::gemm::amx::unit;
+#[cfg(all(target_os = "linux", not(miri)))]
+use crate::linux::call;
 use crate::simd::SimdF32;
 use std::arch::x86_64::*;
 
@@ -80,22 +82,10 @@ fn in_cpu() -> bool {
 /// Asks Linux (5.16 and later) for the use of tile data, for the whole process.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn asked() -> bool {
-    const ARCH_PRCTL: u64 = 158;
-    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
-    let mut result = ARCH_PRCTL;
-    // SAFETY: the system call touches no memory of the process; it clobbers rcx and r11.
-    unsafe {
-        std::arch::asm!(
-            "syscall",
-            inout("rax") result,
-            in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") STATE[1],
-            out("rcx") _,
-            out("r11") _,
-            options(nostack)
-        );
-    }
-    result == 0
+    const ARCH_PRCTL: usize = 158;
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    // SAFETY: this call touches no memory of the process.
+    unsafe { call(ARCH_PRCTL, [ARCH_REQ_XCOMP_PERM, STATE[1] as usize, 0]) == 0 }
 }
 
 pub(crate) static ROW: Backend = avx512::row().with_unit(
