@@ -34,9 +34,7 @@ impl Samples<'_> {
 
     /// How many samples of `inputs` elements these are.
     pub(crate) fn count(&self, inputs: usize) -> Result<usize> {
-        let found = self.len();
-        // A division takes as long as a small layer: none for a sample alone.
-        let count = if found == inputs { 1 } else { found / inputs };
+        let (found, count) = (self.len(), self.len() / inputs);
         check("the samples", found, count, inputs)?;
         Ok(count)
     }
@@ -144,12 +142,8 @@ pub struct Predictor {
     layers: Vec<Layer>,
     scaler: Option<Scaler>,
     labels: Vec<String>,
-    inputs: usize,
-    outputs: usize,
     /// Columns of the widest output of a hidden layer.
     width: usize,
-    /// Whether a layer is normalised.
-    normalised: bool,
     backend: &'static Backend,
     precision: Precision,
 }
@@ -204,21 +198,18 @@ impl Predictor {
             let ([bias, gamma, beta], running) = (others.map(Store::from), running.into());
             layers.push(Layer { inputs, outputs, weights, bias, norm, gamma, beta, running, activation, plans });
         }
-        let (inputs, outputs) = (layers[0].inputs, layers[layers.len() - 1].outputs);
         let width = layers[1..].iter().map(|layer| layer.inputs).max().unwrap_or(0);
-        let normalised = layers.iter().any(|layer| layer.norm != Norm::None);
-        let (scaler, labels) = (model.scaler().cloned(), model.labels().into());
-        Ok(Self { layers, scaler, labels, inputs, outputs, width, normalised, backend, precision })
+        Ok(Self { layers, scaler: model.scaler().cloned(), labels: model.labels().into(), width, backend, precision })
     }
 
     /// Numbers or pixels of a sample.
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.layers[0].inputs
     }
 
     /// Numbers that the model puts out for a sample: one for each class.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.layers[self.layers.len() - 1].outputs
     }
 
     /// The names of the classes; empty where nobody gave them.
@@ -232,35 +223,26 @@ impl Predictor {
     /// # Errors
     /// When there are not whole samples, or `out` has another length.
     pub fn run<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
-        self.logits(samples.into(), out).map(drop)
-    }
-
-    /// [`Self::run`], which tells how many samples there were.
-    fn logits(&self, samples: Samples<'_>, out: &mut [f32]) -> Result<usize> {
-        let count = samples.count(self.inputs)?;
-        check("the outputs", out.len(), count, self.outputs)?;
+        let samples = samples.into();
+        let (count, outputs) = (samples.count(self.inputs())?, self.outputs());
+        check("the outputs", out.len(), count, outputs)?;
         self.parts(samples, count, |first, rows, part| {
-            let z = &mut out[first * self.outputs..][..rows * self.outputs];
-            with_room(self.room(rows), |room| self.forward(part, rows, room, z, |_, _| {}))
-        })?;
-        Ok(count)
+            let z = &mut out[first * outputs..][..rows * outputs];
+            with_room(self.room(rows), |room| self.forward(part, room, z, |_, _| {}))
+        })
     }
 
-    /// Calls `f` with the index of the first of some samples, how many there are, and with them: one part of all after the other.
-    #[inline(always)]
+    /// Calls `f` with one part of some samples after the other: the index of its first, how many they are, and the part.
     fn parts<'a>(
         &self,
         samples: Samples<'a>,
         count: usize,
         mut f: impl FnMut(usize, usize, Samples<'a>) -> Result<()>,
     ) -> Result<()> {
-        let mut first = 0;
-        while first < count {
+        (0..count).step_by(CHUNK).try_for_each(|first| {
             let rows = CHUNK.min(count - first);
-            f(first, rows, samples.part(first * self.inputs, rows * self.inputs))?;
-            first += rows;
-        }
-        Ok(())
+            f(first, rows, samples.part(first * self.inputs(), rows * self.inputs()))
+        })
     }
 
     /// The probability of each class for each sample, into `out` (samples x classes, row-major).
@@ -269,8 +251,9 @@ impl Predictor {
     /// As [`Self::run`], or when the model has a single output, which is no class.
     pub fn probabilities<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
         self.check_classes()?;
-        let rows = self.logits(samples.into(), out)?;
-        self.backend.softmax(MatMut::new(out, rows, self.outputs)?);
+        self.run(samples, out)?;
+        let rows = out.len() / self.outputs();
+        self.backend.softmax(MatMut::new(out, rows, self.outputs())?);
         Ok(())
     }
 
@@ -288,7 +271,7 @@ impl Predictor {
     /// # Errors
     /// As [`Self::probabilities`], or when `k` is 0 or more than there are classes.
     pub fn top_k<'a>(&self, samples: impl Into<Samples<'a>>, k: usize, out: &mut [Ranked]) -> Result<()> {
-        setting("k", k as f64, (1..=self.outputs).contains(&k), "at least 1 and at most the number of classes")?;
+        setting("k", k as f64, (1..=self.outputs()).contains(&k), "at least 1 and at most the number of classes")?;
         self.each(samples.into(), out, k, true, |probabilities, out| {
             // Selection: k is small.
             for i in 0..out.len() {
@@ -311,13 +294,12 @@ impl Predictor {
         f: impl Fn(&[f32], &mut [T]),
     ) -> Result<()> {
         self.check_classes()?;
-        let count = samples.count(self.inputs)?;
+        let (count, outputs) = (samples.count(self.inputs())?, self.outputs());
         check("the predictions", out.len(), count, width)?;
-        let outputs = self.outputs;
         self.parts(samples, count, |first, rows, part| {
             with_room(rows * outputs + self.room(rows), |mut room| {
                 let z = first_mut(&mut room, rows * outputs);
-                self.forward(part, rows, room, z, |_, _| {})?;
+                self.forward(part, room, z, |_, _| {})?;
                 if softmax {
                     self.backend.softmax(MatMut::new(z, rows, outputs)?);
                 }
@@ -330,36 +312,33 @@ impl Predictor {
 
     /// Numbers that so many samples need on their way.
     fn room(&self, rows: usize) -> usize {
-        rows * (self.inputs + 2 * self.width) + self.normalising(rows)
+        rows * (self.inputs() + 2 * self.width) + self.normalising(rows)
     }
 
     /// Numbers that the normalisations of so many samples need.
     fn normalising(&self, rows: usize) -> usize {
-        if !self.normalised {
-            return 0;
-        }
         self.layers.iter().map(|layer| layer.normalising(rows)).max().unwrap_or(0)
     }
 
     /// Shows the input of every layer, part of the samples by part.
     pub(crate) fn trace(&self, samples: Samples<'_>, mut see: impl FnMut(usize, &[f32])) -> Result<()> {
-        let count = samples.count(self.inputs)?;
+        let count = samples.count(self.inputs())?;
         self.parts(samples, count, |_, rows, part| {
-            let (mut room, mut z) = (vec![0.0; self.room(rows)], vec![0.0; rows * self.outputs]);
-            self.forward(part, rows, &mut room, &mut z, &mut see)
+            let (mut room, mut z) = (vec![0.0; self.room(rows)], vec![0.0; rows * self.outputs()]);
+            self.forward(part, &mut room, &mut z, &mut see)
         })
     }
 
-    /// From so many samples to their logits; `see` is shown the input of every layer.
+    /// From the samples to their logits; `see` is shown the input of every layer.
     fn forward(
         &self,
         samples: Samples<'_>,
-        rows: usize,
         mut room: &mut [f32],
         z: &mut [f32],
         mut see: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
-        let converted = first_mut(&mut room, rows * self.inputs);
+        let rows = z.len() / self.outputs();
+        let converted = first_mut(&mut room, rows * self.inputs());
         let mut x = match samples {
             Samples::Numbers(numbers) if self.scaler.is_none() => numbers,
             _ => {
@@ -405,7 +384,7 @@ impl Predictor {
 
     fn check_classes(&self) -> Result<()> {
         let range = "at least 2 where classes are asked for";
-        setting("number of outputs", self.outputs as f64, self.outputs > 1, range)
+        setting("number of outputs", self.outputs() as f64, self.outputs() > 1, range)
     }
 }
 

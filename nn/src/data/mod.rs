@@ -16,6 +16,7 @@ use crate::loss::Loss;
 use crate::predictor::Samples;
 use kernels::prefetch;
 use std::fmt;
+use std::iter::zip;
 use std::path::{Path, PathBuf};
 
 /// What is known of each sample.
@@ -54,6 +55,17 @@ pub struct Dataset {
     /// Named in errors.
     image_file: PathBuf,
     label_file: PathBuf,
+}
+
+/// These samples of `width` elements each. In a random order the CPU can't foresee them: two are on their way from memory
+/// while one is read.
+fn in_order<T>(all: &[T], width: usize, samples: impl Iterator<Item = usize> + Clone) -> impl Iterator<Item = &[T]> {
+    let at = move |sample: usize| &all[sample * width..][..width];
+    let mut ahead = samples.clone().skip(2).map(at);
+    samples.map(move |sample| {
+        ahead.next().into_iter().for_each(prefetch);
+        at(sample)
+    })
 }
 
 impl Dataset {
@@ -274,26 +286,16 @@ impl Dataset {
         samples: impl Iterator<Item = usize> + Clone,
         x: &mut [f32],
     ) -> Result<()> {
-        /// Samples that are on their way from memory while one is read: in a random order, the CPU can't foresee them.
-        const AHEAD: usize = 2;
         let width = self.features();
-        let at = |sample: usize| sample * width..(sample + 1) * width;
-        let mut next = samples.clone().skip(AHEAD);
-        for (sample, row) in samples.zip(x.chunks_exact_mut(width)) {
-            let next = next.next().map(at);
-            match &self.features {
-                Features::Images(images) => {
-                    if let Some(next) = next {
-                        prefetch(&images[next]);
-                    }
-                    engine.scale_bytes(&images[at(sample)], 1.0 / 255.0, row)?;
+        let rows = x.chunks_exact_mut(width);
+        match &self.features {
+            Features::Images(images) => {
+                for (image, row) in zip(in_order(images, width, samples), rows) {
+                    engine.scale_bytes(image, 1.0 / 255.0, row)?;
                 }
-                Features::Numbers(numbers) => {
-                    if let Some(next) = next {
-                        prefetch(&numbers[next]);
-                    }
-                    row.copy_from_slice(&numbers[at(sample)]);
-                }
+            }
+            Features::Numbers(numbers) => {
+                zip(in_order(numbers, width, samples), rows).for_each(|(numbers, row)| row.copy_from_slice(numbers));
             }
         }
         Ok(())
