@@ -78,9 +78,23 @@ get_std() {
   [[ $how != rustup ]] && debian_std "$triple" "$arch"
 }
 
+# private_apt HOME LINE...: writes HOME/apt.conf, by which apt has lists and caches of its own below HOME; LINEs are more of it.
+private_apt() {
+  mkdir -p "$1"/{lists,cache/archives}/partial
+  cat >"$1/apt.conf" <<END
+Dir::State::Lists "$1/lists";
+Dir::Cache "$1/cache";
+APT::Architecture "$(dpkg --print-architecture)";
+APT::Sandbox::User ""; // the user _apt may not enter this folder
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+END
+  printf '%s\n' "${@:2}" >>"$1/apt.conf"
+}
+
 # debian_std TRIPLE DEBIAN_ARCH: a rustc for this machine plus the std of another, from Debian's packages
 # (`rustc-web`, the recent compiler Debian keeps for its browsers), unpacked and not installed.
-# apt works on lists and caches of its own, so the system's apt does not learn about the foreign architecture.
+# The system's apt does not learn about the foreign architecture.
 debian_std() {
   local triple=$1 arch=$2 home=$CROSS/debian-$2 wanted version minor host
   wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml")
@@ -92,17 +106,9 @@ debian_std() {
     say "fetching Debian's rustc and its std for $arch"
     host=$(dpkg --print-architecture)
     rm -rf "$home"
-    mkdir -p "$home"/{lists,cache/archives}/partial "$home/debs" "$home/root"
-    cat >"$home/apt.conf" <<END
-Dir::State::Lists "$home/lists";
-Dir::Cache "$home/cache";
-APT::Architecture "$host";
-APT::Architectures { "$host"; "$arch"; };
-APT::Sandbox::User ""; // the user _apt may not enter this folder
-Acquire::Languages "none";
-Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-END
+    mkdir -p "$home"/{debs,root}
     local -x APT_CONFIG=$home/apt.conf
+    private_apt "$home" "APT::Architectures { \"$host\"; \"$arch\"; };"
     # A list that failed (a mirror in the middle of a sync) may be one we do not need: what follows decides.
     logged apt-update-private apt-get update || true
 

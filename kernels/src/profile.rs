@@ -102,10 +102,12 @@ impl Profile {
         Ok(profile)
     }
 
-    /// The values for a row of the table and an element type (`f32` or `f64`), if it has them.
+    /// The values for a row of the table and an element type (`f32` or `f64`), if it has them. The row `amx` shares those of
+    /// `avx512`, as it does the kernels.
     #[must_use]
     pub fn get(&self, backend: &str, element: &str) -> Option<Tuning> {
-        self.entries.iter().find(|e| e.backend == backend && e.element == element).map(|e| e.tuning)
+        let kernels = Backend::all().find(|b| b.name == backend)?.f32.name;
+        self.entries.iter().find(|e| e.backend == kernels && e.element == element).map(|e| e.tuning)
     }
 
     /// Sets the values for a row of the table and an element type.
@@ -223,6 +225,15 @@ mod tests {
         profile.set::<f32>(backend, tuning);
         assert_eq!(profile.get(backend.name(), "f32"), Some(tuning));
         assert_ne!(profile.get(backend.name(), "f64"), Some(tuning));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_row_with_a_tile_unit_shares_the_values_of_its_kernels() {
+        let tuning = Tuning::from_values([7; 6]);
+        let mut profile = Profile::new();
+        profile.set::<f32>(&crate::isa::amx::ROW, tuning);
+        assert_eq!(["amx", "avx512", "avx2"].map(|row| profile.get(row, "f32")), [Some(tuning), Some(tuning), None]);
     }
 
     #[test]
