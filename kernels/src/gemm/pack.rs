@@ -129,26 +129,35 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
     }
 }
 
-/// Lines are apart, their elements adjacent: squares of `LANES` by `LANES` are transposed in registers.
+/// Lines are apart, their elements adjacent: squares of `LANES` by `LANES` are transposed in registers, all those of a few
+/// steps before the next, so that the panel is written in order.
 ///
 /// # Safety
 /// See [`PackFn`].
 #[inline(always)]
 unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
-    for i in (0..panel.lines).step_by(S::LANES) {
-        let lines = (panel.lines - i).min(S::LANES);
-        for p in (0..x.k).step_by(S::LANES) {
-            let steps = (x.k - p).min(S::LANES);
-            let (from, line) = (x.from.at(panel.first + i, p).ptr.cast_const(), x.from.row);
-            let to = panel.to.wrapping_add(p * x.width + i);
-            // SAFETY: `lines` by `steps` elements there, and their places in the panel.
+    let (line, width) = (x.from.row, x.width);
+    let (whole, rest) = (panel.lines / S::LANES, panel.lines % S::LANES);
+    let (mut next_from, mut next_to) = (x.from.at(panel.first, 0).ptr.cast_const(), panel.to);
+    for p in (0..x.k).step_by(S::LANES) {
+        let steps = (x.k - p).min(S::LANES);
+        let (mut from, mut to) = (next_from, next_to);
+        (next_from, next_to) = (from.wrapping_add(S::LANES), to.wrapping_add(S::LANES * width));
+        // Nothing but whole squares in this loop: one that also minds the rest takes 1.3 times as long.
+        for _ in 0..whole {
+            // SAFETY: `LANES` lines by `steps` elements there, and their places in the panel.
             unsafe {
-                if lines == S::LANES && steps == S::LANES {
-                    square::<S, T, true>(s, from, line, to, x.width, lines, steps);
+                if steps == S::LANES {
+                    square::<S, T, true>(s, from, line, to, width, S::LANES, steps);
                 } else {
-                    square::<S, T, false>(s, from, line, to, x.width, lines, steps);
+                    square::<S, T, false>(s, from, line, to, width, S::LANES, steps);
                 }
             }
+            (from, to) = (from.wrapping_offset(S::LANES as isize * line), to.wrapping_add(S::LANES));
+        }
+        if rest > 0 {
+            // SAFETY: the lines that are left.
+            unsafe { square::<S, T, false>(s, from, line, to, width, rest, steps) };
         }
     }
 }
