@@ -281,6 +281,19 @@ fn sizes_around_every_tile_edge() {
     }
 }
 
+/// Where the last columns are few, rows share a vector for them.
+#[test]
+fn rows_that_share_their_last_vector() {
+    for n in (9..16).chain(25..28) {
+        for m in (1..=7).chain([11, 32]) {
+            for k in [15, 16, CHUNK + 17] {
+                let case = Case { beta: 0.5, bias: Along::Columns, ..Case::plain(m, k, n) };
+                case.check::<f32>(&backends(), &WAYS);
+            }
+        }
+    }
+}
+
 #[test]
 fn depths_around_the_chunk() {
     for k in [0, 1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 5 * CHUNK + 3] {

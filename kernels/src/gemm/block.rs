@@ -233,13 +233,23 @@ unsafe fn one<T: Float>(
     }
 }
 
+/// Depth from which rows share their last vectors: it takes time to part them again.
+const SHARING: usize = 16;
+
 /// The micro-kernel for so many rows and columns, and what it is told of them; `a` is the rows of A, or their panel.
 #[inline(always)]
 fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize, a: Matrix<T>) -> (TileFn<T>, Shape) {
     let log = kernel.lanes.trailing_zeros();
     let vectors = (cols + kernel.lanes - 1) >> log;
+    let last = cols - ((vectors - 1) << log);
     let tiles = &kernel.tiles[rows - 1];
-    let tile_fn = if cols == tiles.masked.len() << log { tiles.full } else { tiles.masked[vectors - 1] };
+    let tile_fn = match vectors == tiles.masked.len() {
+        true if last == kernel.lanes => tiles.full,
+        true if last.is_power_of_two() && x.k >= SHARING && !tiles.shared.is_empty() => {
+            tiles.shared[last.trailing_zeros() as usize]
+        }
+        _ => tiles.masked[vectors - 1],
+    };
     let shape = Shape {
         a_row: a.row,
         a_col: a.col,
@@ -248,7 +258,7 @@ fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize
         b_panel: kernel.nr as isize * x.b.col,
         c_row: x.c.row,
         k: x.k,
-        last: cols - ((vectors - 1) << log),
+        last,
     };
     (tile_fn, shape)
 }

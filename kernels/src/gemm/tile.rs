@@ -12,6 +12,14 @@
 //!     mr |  A col p|     | acc             |  c, rows `c_row` apart
 //!        +---------+     +--------+--------+
 //! ```
+//!
+//! Where the last vector has few lanes in use, rows share one for their last columns (`SHARE` of them; here 2, of 4 lanes):
+//! the last two columns of ten take a quarter of an FMA and a blend of each row, instead of an FMA.
+//!
+//! ```text
+//!   shared_b   b8 b9 b8 b9         += product of these two:  c08 c09 c18 c19
+//!   shared_a   a0 a0 a1 a1
+//! ```
 
 use crate::CHUNK;
 use crate::backend::{Backend, Kernel};
@@ -71,6 +79,9 @@ pub(crate) struct Tiles<T: 'static> {
     pub masked: &'static [TileFn<T>],
     /// As wide as the widest of `masked`, every lane in use.
     pub full: TileFn<T>,
+    /// `shared[log2(last)]`, where there are any, are as wide as the widest of `masked`, for as many lanes in the last vector,
+    /// which several rows share.
+    pub shared: &'static [TileFn<T>],
 }
 
 /// What the crate needs of an element type; sealed, as the module is private.
@@ -137,20 +148,20 @@ impl Float for f64 {
     }
 }
 
-/// Reads and writes the vectors of a row of B or C, of which the last may be masked.
-struct Row<S: Simd<T>, T, const MASKED: bool> {
+/// Reads and writes the vectors of a row of B or C, of which the last is masked unless `SHARE` is 0.
+struct Row<S: Simd<T>, T, const SHARE: usize> {
     s: S,
     mask: S::Mask,
 }
 
-impl<S: Simd<T>, T, const MASKED: bool> Row<S, T, MASKED> {
+impl<S: Simd<T>, T, const SHARE: usize> Row<S, T, SHARE> {
     /// # Safety
     /// Vector `j` of those at `p` is readable; if it is the `last` of the row, as far as it is in use.
     #[inline(always)]
     unsafe fn load(&self, p: *const T, j: usize, last: bool) -> S::V {
         let p = p.wrapping_add(j * S::LANES);
         // SAFETY: the caller's promise.
-        unsafe { if MASKED && last { self.s.load_masked(p, self.mask) } else { self.s.load(p) } }
+        unsafe { if SHARE > 0 && last { self.s.load_masked(p, self.mask) } else { self.s.load(p) } }
     }
 
     /// # Safety
@@ -159,7 +170,7 @@ impl<S: Simd<T>, T, const MASKED: bool> Row<S, T, MASKED> {
     unsafe fn store(&self, p: *mut T, j: usize, last: bool, v: S::V) {
         let p = p.wrapping_add(j * S::LANES);
         // SAFETY: the caller's promise.
-        unsafe { if MASKED && last { self.s.store_masked(p, self.mask, v) } else { self.s.store(p, v) } }
+        unsafe { if SHARE > 0 && last { self.s.store_masked(p, self.mask, v) } else { self.s.store(p, v) } }
     }
 }
 
@@ -187,14 +198,18 @@ pub(super) fn opaque_stride(stride: isize) -> isize {
     opaque(std::ptr::without_provenance::<u8>(stride.cast_unsigned())).addr().cast_signed()
 }
 
+/// `SHARE` says how many rows share the last vector: 0 where a row has all of it, 1 where it has some lanes of its own.
+///
 /// # Safety
 /// See [`TileFn`].
 #[inline(always)]
 #[expect(clippy::needless_range_loop, reason = "i and j are the indices of the formula, and run over several arrays")]
-unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(s: S, x: &Tile<T>) {
+unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHARE: usize>(s: S, x: &Tile<T>) {
     let t = &x.shape;
     let c_row = |i: usize| x.c.wrapping_offset(i as isize * t.c_row);
-    let row = Row::<S, T, MASKED> { s, mask: s.first(if MASKED { t.last } else { S::LANES }) };
+    // Vectors that each row of C has for itself, and lanes that it has of the last one.
+    let (own, lanes) = if SHARE > 1 { (NV - 1, S::LANES / SHARE) } else { (NV, S::LANES) };
+    let row = Row::<S, T, SHARE> { s, mask: s.first(if SHARE == 1 { t.last } else { lanes }) };
     // Row i of A is reached as group[i / 4] + row[i % 4], and each group steps along k on its own. Left to itself the
     // compiler makes a chain of MR additions of it, as long as the multiplications take, or keeps differences on the
     // stack; what it can't see through it can't combine.
@@ -209,6 +224,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
     loop {
         let chunk = k.min(CHUNK);
         let mut acc = [[s.splat(T::ZERO); NV]; MR];
+        let mut shared = [s.splat(T::ZERO); MR];
         let mut left = chunk;
         if S::LANE_FMA && t.a_col == 1 {
             // A's rows are read by vectors, whose lanes are the next steps.
@@ -245,17 +261,31 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
                 // SAFETY: vector j of row p of B.
                 bv[j] = unsafe { row.load(panel, j % PANEL, j == NV - 1) };
             }
+            let shared_b = if SHARE > 1 { repeat(s, bv[NV - 1], lanes) } else { bv[NV - 1] };
+            let mut shared_a = shared_b;
             for i in 0..MR {
                 // SAFETY: row i of column p of A.
                 let av = s.splat(unsafe { *group[i / 4].wrapping_offset(a_row[i % 4]) });
-                for j in 0..NV {
+                for j in 0..own {
                     acc[i][j] = s.fma(av, bv[j], acc[i][j]);
+                }
+                if SHARE > 1 {
+                    let (with, place) = (i / SHARE, i % SHARE);
+                    shared_a = if place == 0 { av } else { s.select(s.first(place * lanes), shared_a, av) };
+                    if place == SHARE - 1 || i == MR - 1 {
+                        shared[with] = s.fma(shared_a, shared_b, shared[with]);
+                    }
                 }
             }
             for (a, step) in group.iter_mut().zip(step).take(MR.div_ceil(4)) {
                 *a = a.wrapping_offset(step);
             }
             b = b.wrapping_offset(t.b_row);
+        }
+        if SHARE > 1 {
+            for i in 0..MR {
+                acc[i][NV - 1] = from(s, shared[i / SHARE], i % SHARE * lanes);
+            }
         }
         if beta == T::ZERO {
             for i in 0..MR {
@@ -285,41 +315,74 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MAS
     }
 }
 
+/// The first `n` lanes of `v` again and again.
+#[inline(always)]
+fn repeat<S: Simd<T>, T>(s: S, mut v: S::V, n: usize) -> S::V {
+    if n <= 1 && S::LANES > 1 {
+        v = s.trn::<1>(v, v).0;
+    }
+    if n <= 2 && S::LANES > 2 {
+        v = s.trn::<2>(v, v).0;
+    }
+    if n <= 4 && S::LANES > 4 {
+        v = s.trn::<4>(v, v).0;
+    }
+    v
+}
+
+/// The lanes of `v` from lane `at` on, as far as the next power of two that `at` is a multiple of; then anything.
+#[inline(always)]
+fn from<S: Simd<T>, T>(s: S, mut v: S::V, at: usize) -> S::V {
+    if at & 1 > 0 {
+        v = s.trn::<1>(v, v).1;
+    }
+    if at & 2 > 0 {
+        v = s.trn::<2>(v, v).1;
+    }
+    if at & 4 > 0 {
+        v = s.trn::<4>(v, v).1;
+    }
+    v
+}
+
 /// The function behind a [`TileFn`]: the door into the instruction set.
 ///
 /// # Safety
 /// See [`TileFn`].
-unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const MASKED: bool>(x: &Tile<T>) {
+unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHARE: usize>(x: &Tile<T>) {
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
     // SAFETY: the caller's promise about the operands.
     s.run(
         #[inline(always)]
-        || unsafe { tile::<S, T, MR, NV, MASKED>(s, x) },
+        || unsafe { tile::<S, T, MR, NV, SHARE>(s, x) },
     );
 }
 
 /// The micro-kernel of height `MR`, one vector wide, every lane in use.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const fn tiles1<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
-    Tiles { masked: &[entry::<S, T, MR, 1, false>], full: entry::<S, T, MR, 1, false> }
+    Tiles { masked: &[entry::<S, T, MR, 1, 0>], full: entry::<S, T, MR, 1, 0>, shared: &[] }
 }
 
 /// The micro-kernels of height `MR`, up to two vectors wide.
 pub(crate) const fn tiles2<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
-    Tiles { masked: &[entry::<S, T, MR, 1, true>, entry::<S, T, MR, 2, true>], full: entry::<S, T, MR, 2, false> }
+    Tiles { masked: &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>], full: entry::<S, T, MR, 2, 0>, shared: &[] }
+}
+
+/// The same for vectors of eight, and one that rows share where they have one, two or four lanes of it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const fn tiles2_shared<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
+    let shared = &[entry::<S, T, MR, 2, 8>, entry::<S, T, MR, 2, 4>, entry::<S, T, MR, 2, 2>];
+    Tiles { shared, ..tiles2::<S, T, MR>() }
 }
 
 /// The micro-kernels of height `MR`, up to four vectors wide.
 pub(crate) const fn tiles4<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     Tiles {
-        masked: &[
-            entry::<S, T, MR, 1, true>,
-            entry::<S, T, MR, 2, true>,
-            entry::<S, T, MR, 3, true>,
-            entry::<S, T, MR, 4, true>,
-        ],
-        full: entry::<S, T, MR, 4, false>,
+        masked: &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>, entry::<S, T, MR, 3, 1>, entry::<S, T, MR, 4, 1>],
+        full: entry::<S, T, MR, 4, 0>,
+        shared: &[],
     }
 }
 
@@ -327,15 +390,16 @@ pub(crate) const fn tiles4<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> 
 pub(crate) const fn tiles8<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     Tiles {
         masked: &[
-            entry::<S, T, MR, 1, true>,
-            entry::<S, T, MR, 2, true>,
-            entry::<S, T, MR, 3, true>,
-            entry::<S, T, MR, 4, true>,
-            entry::<S, T, MR, 5, true>,
-            entry::<S, T, MR, 6, true>,
-            entry::<S, T, MR, 7, true>,
-            entry::<S, T, MR, 8, true>,
+            entry::<S, T, MR, 1, 1>,
+            entry::<S, T, MR, 2, 1>,
+            entry::<S, T, MR, 3, 1>,
+            entry::<S, T, MR, 4, 1>,
+            entry::<S, T, MR, 5, 1>,
+            entry::<S, T, MR, 6, 1>,
+            entry::<S, T, MR, 7, 1>,
+            entry::<S, T, MR, 8, 1>,
         ],
-        full: entry::<S, T, MR, 8, false>,
+        full: entry::<S, T, MR, 8, 0>,
+        shared: &[],
     }
 }
