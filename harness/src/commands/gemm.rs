@@ -13,7 +13,7 @@ use crate::record::{CaseRecord, Entry, Head};
 use crate::report::{NONE, Table, counted, percent, short};
 use crate::stats::{Estimate, geometric_mean};
 use clap::{ArgGroup, ValueEnum, value_parser};
-use kernels::{Backend, Gemm, Precision, Team};
+use kernels::{Backend, Gemm, Layout, Precision, Team};
 use serde::Serialize;
 use std::any::type_name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -286,14 +286,22 @@ GFLOP/s: median; 95%: its bootstrap interval; ±: median deviation; peak: share 
 same rounds; error: the largest |error| / (|A||B|), in units of the rounding error; x: times as fast as that contender,
 the median of the ratios within rounds, = where that is no difference.";
 
-/// How the rows would compute it, as they tell it: for row-major operands.
-fn explanations<T: Number>(contenders: &[Contender], ([m, k, n], _): Shape) -> Result<Vec<kernels::Explanation>> {
+/// How the rows would compute it, as they tell it.
+fn explanations<T: Number>(
+    contenders: &[Contender],
+    ([m, k, n], transposed): Shape,
+) -> Result<Vec<kernels::Explanation>> {
     let rows = contenders.iter().filter_map(|who| Some((who.backend()?, who.precision(), who.threads())));
     rows.map(|(row, precision, threads)| {
         let chosen = Backend::active().is_ok_and(|active| std::ptr::eq(row, active));
         let gemm = if chosen { Gemm::<T>::new() } else { Gemm::new().backend(row) };
         let gemm = T::in_precision(gemm, precision).unwrap_or(gemm);
-        Ok(gemm.par(&Team::new(threads)).explain(m, k, n)?)
+        let stored = |rows, cols, transposed| match transposed {
+            true => Layout::col_major(rows, cols),
+            false => Layout::row_major(rows, cols),
+        };
+        let (a, b) = (stored(m, k, transposed[0]), stored(k, n, transposed[1]));
+        Ok(gemm.par(&Team::new(threads)).explain_layouts(a, b, Layout::row_major(m, n))?)
     })
     .collect()
 }

@@ -41,7 +41,11 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { backend, precision, layouts: [a, b, _], route, .. } = self;
         let why = if self.pinned { "pinned" } else { "best that this CPU supports" };
-        writeln!(f, "{}x{} times {}x{}", a.rows, a.cols, b.rows, b.cols)?;
+        let order = |layout: &Layout| match layout {
+            Layout { packed: false, row_stride: 1, col_stride, .. } if *col_stride != 1 => " (column-major)",
+            _ => "",
+        };
+        writeln!(f, "{}x{}{} times {}x{}{}", a.rows, a.cols, order(a), b.rows, b.cols, order(b))?;
         writeln!(f, "  backend  {} ({why})", backend.name())?;
         match precision {
             Precision::F32 => {}
