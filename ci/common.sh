@@ -78,9 +78,11 @@ get_std() {
   [[ $how != rustup ]] && debian_std "$triple" "$arch"
 }
 
-# private_apt HOME LINE...: writes HOME/apt.conf, by which apt has lists and caches of its own below HOME; LINEs are more of it.
+# private_apt HOME LINE...: empties HOME and writes HOME/apt.conf, by which apt has lists and caches of its own there; LINEs are more
+# of it. Packages are to be downloaded to HOME/debs.
 private_apt() {
-  mkdir -p "$1"/{lists,cache/archives}/partial
+  rm -rf "$1"
+  mkdir -p "$1"/{lists,cache/archives}/partial "$1"/{debs,root}
   cat >"$1/apt.conf" <<END
 Dir::State::Lists "$1/lists";
 Dir::Cache "$1/cache";
@@ -90,6 +92,13 @@ Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 END
   printf '%s\n' "${@:2}" >>"$1/apt.conf"
+}
+
+# unpack HOME: unpacks what was downloaded to HOME/root, and leaves nothing else of it.
+unpack() {
+  local deb
+  for deb in "$1"/debs/*.deb; do dpkg -x "$deb" "$1/root"; done
+  rm -rf "$1"/{debs,cache,lists}
 }
 
 # debian_std TRIPLE DEBIAN_ARCH: a rustc for this machine plus the std of another, from Debian's packages
@@ -105,8 +114,6 @@ debian_std() {
     }
     say "fetching Debian's rustc and its std for $arch"
     host=$(dpkg --print-architecture)
-    rm -rf "$home"
-    mkdir -p "$home"/{debs,root}
     local -x APT_CONFIG=$home/apt.conf
     private_apt "$home" "APT::Architectures { \"$host\"; \"$arch\"; };"
     # A list that failed (a mirror in the middle of a sync) may be one we do not need: what follows decides.
@@ -130,9 +137,7 @@ debian_std() {
     logged apt-simulate apt-get --simulate --no-install-recommends install "rustc-web=$version" || return 1
     mapfile -t -O ${#debs[@]} debs < <(awk '/^Inst / && $2 !~ /rust/ { print $2 }' "$LOGS/apt-simulate.log")
     (cd "$home/debs" && logged apt-download apt-get download "${debs[@]}") || return 1
-    local deb
-    for deb in "$home"/debs/*.deb; do dpkg -x "$deb" "$home/root"; done
-    rm -rf "$home/debs" "$home/cache" "$home/lists"
+    unpack "$home"
 
     # The libraries are not where the loader looks, and the compiler finds std relative to itself.
     local tool

@@ -403,3 +403,61 @@ pub(crate) const fn tiles8<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> 
         shared: &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::portable::Portable;
+    use crate::math::math;
+    use crate::reference::{Entry, definition};
+    use crate::{Blocking, Gemm, MatMut, MatRef};
+
+    type Fused = Portable<true>;
+
+    const fn odd<const MR: usize>() -> Tiles<f32> {
+        Tiles { shared: &[entry::<Fused, f32, MR, 2, 4>, entry::<Fused, f32, MR, 2, 2>], ..tiles2::<Fused, f32, MR>() }
+    }
+
+    /// A row of the table that no CPU has: tiles of an odd height, and shared vectors in plain Rust.
+    static ODD: Backend = Backend {
+        name: "odd",
+        about: "for this test",
+        supported: || true,
+        bits_match: true,
+        f32: Kernel::new::<Fused>(&[odd::<1>(), odd::<2>(), odd::<3>()]),
+        f64: Kernel::new::<Fused>(&[tiles2::<Fused, f64, 1>(), tiles2::<Fused, f64, 2>(), tiles2::<Fused, f64, 3>()]),
+        math: math::<Fused, 12>(),
+    };
+
+    #[test]
+    fn odd_tiles_and_shared_vectors() {
+        let numbers = |seed: usize, len: usize| -> Vec<f32> {
+            (seed..seed + len).map(|i| (i * 37 % 101) as f32 / 64.0 - 0.75).collect()
+        };
+        for (m, n) in [(1, 5), (2, 6), (3, 7), (4, 8), (5, 13), (7, 14), (8, 4)] {
+            for (k, nc) in [(1, None), (16, None), (19, Some(1)), (crate::CHUNK + 16, None)] {
+                let (a, b, old) = (numbers(0, m * k), numbers(5, k * n), numbers(9, m * n));
+                let mut c = old.clone();
+                let mut gemm = Gemm::new().backend(&ODD).alpha(0.5).beta(-1.0);
+                if let Some(nc) = nc {
+                    gemm = gemm.blocking(Blocking { kc: 1, nc });
+                }
+                let views = (MatRef::new(&a, m, k).unwrap(), MatRef::new(&b, k, n).unwrap());
+                gemm.run(views.0, views.1, MatMut::new(&mut c, m, n).unwrap()).unwrap();
+                for (i, found) in c.into_iter().enumerate() {
+                    let column: Vec<f32> = b.iter().skip(i % n).step_by(n).copied().collect();
+                    let want = definition(&Entry {
+                        a: &a[i / n * k..][..k],
+                        b: &column,
+                        c: old[i],
+                        alpha: 0.5,
+                        beta: -1.0,
+                        bias: None,
+                        activation: Activation::Identity,
+                    });
+                    assert_eq!(found.to_bits(), want.to_bits(), "{m}x{k}x{n}: element {i}");
+                }
+            }
+        }
+    }
+}
