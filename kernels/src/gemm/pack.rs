@@ -129,35 +129,43 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
     }
 }
 
-/// Lines are apart, their elements adjacent: squares of `LANES` by `LANES` are transposed in registers, all those of a few
-/// steps before the next, so that the panel is written in order.
+/// Lines are apart, their elements adjacent: squares of `LANES` by `LANES` are transposed in registers.
+///
+/// All squares of a few steps come before the next, so that the panel is written in order, but where lines are a multiple of
+/// 4 KiB apart: they share one set of the first cache, which holds the lines of one square at a time.
 ///
 /// # Safety
 /// See [`PackFn`].
 #[inline(always)]
 unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
     let (line, width) = (x.from.row, x.width);
-    let (whole, rest) = (panel.lines / S::LANES, panel.lines % S::LANES);
-    let (mut next_from, mut next_to) = (x.from.at(panel.first, 0).ptr.cast_const(), panel.to);
-    for p in (0..x.k).step_by(S::LANES) {
-        let steps = (x.k - p).min(S::LANES);
-        let (mut from, mut to) = (next_from, next_to);
-        (next_from, next_to) = (from.wrapping_add(S::LANES), to.wrapping_add(S::LANES * width));
-        // Nothing but whole squares in this loop: one that also minds the rest takes 1.3 times as long.
-        for _ in 0..whole {
-            // SAFETY: `LANES` lines by `steps` elements there, and their places in the panel.
-            unsafe {
-                if steps == S::LANES {
-                    square::<S, T, true>(s, from, line, to, width, S::LANES, steps);
-                } else {
-                    square::<S, T, false>(s, from, line, to, width, S::LANES, steps);
+    let crowded = (line.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
+    let most = if crowded { S::LANES } else { panel.lines };
+    for first in (0..panel.lines).step_by(most) {
+        let lines = most.min(panel.lines - first);
+        let (whole, rest) = (lines / S::LANES, lines % S::LANES);
+        let mut next_from = x.from.at(panel.first + first, 0).ptr.cast_const();
+        let mut next_to = panel.to.wrapping_add(first);
+        for p in (0..x.k).step_by(S::LANES) {
+            let steps = (x.k - p).min(S::LANES);
+            let (mut from, mut to) = (next_from, next_to);
+            (next_from, next_to) = (from.wrapping_add(S::LANES), to.wrapping_add(S::LANES * width));
+            // Nothing but whole squares in this loop: one that also minds the rest takes 1.3 times as long.
+            for _ in 0..whole {
+                // SAFETY: `LANES` lines by `steps` elements there, and their places in the panel.
+                unsafe {
+                    if steps == S::LANES {
+                        square::<S, T, true>(s, from, line, to, width, S::LANES, steps);
+                    } else {
+                        square::<S, T, false>(s, from, line, to, width, S::LANES, steps);
+                    }
                 }
+                (from, to) = (from.wrapping_offset(S::LANES as isize * line), to.wrapping_add(S::LANES));
             }
-            (from, to) = (from.wrapping_offset(S::LANES as isize * line), to.wrapping_add(S::LANES));
-        }
-        if rest > 0 {
-            // SAFETY: the lines that are left.
-            unsafe { square::<S, T, false>(s, from, line, to, width, rest, steps) };
+            if rest > 0 {
+                // SAFETY: the lines that are left.
+                unsafe { square::<S, T, false>(s, from, line, to, width, rest, steps) };
+            }
         }
     }
 }
