@@ -84,12 +84,12 @@ impl Tuning {
 
     /// The block sizes for a problem of `m` rows and depth `k`.
     ///
-    /// Where all of m is one row of tiles, a block is read only once, and is one panel, which stays in the first cache. An A
+    /// Where all of m is one row of tiles, a block is read only once, and is as wide as one tile, to stay in the first cache. An A
     /// that is smaller than a block can be read for each of many: then they are narrow and deep, and stay in the second
     /// cache, of which they fill three quarters.
     pub(crate) fn blocks<T: Float>(&self, kernel: &Kernel<T>, m: usize, k: usize) -> Blocking {
         if m <= kernel.mr {
-            return Blocking { kc: CHUNK, nc: kernel.nr };
+            return Blocking { kc: CHUNK, nc: kernel.width(m) };
         }
         let (block, kc) = if m.saturating_mul(k) <= self.block {
             let block = self.near.saturating_add(self.near / 2).min(self.block);
