@@ -187,17 +187,16 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         return route(Method::Vector, jobs);
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
-    // read it to earn the copy: a few where it does not fit the second cache.
-    let enough = if crowded::<T>(b.row) { tuning.pack_rows / 3 } else { tuning.pack_rows };
-    let often = m >= enough || (m >= tuning.pack_rows_far && x.k.saturating_mul(n) > tuning.near);
-    let pack_b = !b.packed && (b.col != 1 || often || b.bf16);
+    // read it to earn the copy.
+    let enough = tuning.enough(kernel, (x.k, n), crowded::<T>(b.row));
+    let pack_b = !b.packed && (b.col != 1 || m >= enough || b.bf16);
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() * size_of::<T>() >= 2048;
     let pack_a = a.bf16 || (!a.packed && steep && x.k >= 256 && n >= 256);
     if !pack_a && !pack_b && (!b.packed || m <= kernel.mr) {
         return route(Method::Direct, jobs);
     }
-    let blocking = tuning.blocks(kernel, m, x.k).fit(kernel.nr);
+    let blocking = tuning.blocks(kernel, (m, x.k), b.col == 1 && !b.bf16).fit(kernel.nr);
     route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
 }
 

@@ -82,13 +82,30 @@ impl Tuning {
         }
     }
 
+    /// Rows that earn the copy of a B (`k` x `n`) that could be read where it lies; whether its rows are `crowded` into few sets of
+    /// the first cache. Read there, each column of tiles takes a piece of every row, and so of many pages where B is deep: from far
+    /// away that takes many times as long as a copy in the order of the rows.
+    #[inline(always)]
+    pub(crate) fn enough<T: Float>(&self, kernel: &Kernel<T>, (k, n): (usize, usize), crowded: bool) -> usize {
+        let near = if crowded { self.pack_rows / 3 } else { self.pack_rows };
+        let far = near.min(self.pack_rows_far);
+        match k.saturating_mul(n) {
+            size if size <= self.near => near,
+            size if size / 4 <= self.near || k <= CHUNK => far,
+            // A single row of tiles reads it once: it has to be further away.
+            size if size / 64 > self.near || (size / 16 > self.near && crowded) => far.min(2),
+            _ => far.min(kernel.mr + 1),
+        }
+    }
+
     /// The block sizes for a problem of `m` rows and depth `k`.
     ///
-    /// Where all of m is one row of tiles, a block is read only once, and is as wide as one tile, to stay in the first cache. An A
+    /// Where all of m is one row of tiles, a block is read only once, and is as wide as one tile, to stay in the first cache;
+    /// but not that of a B that is read `in_rows`, which take longer in pieces. An A
     /// that is smaller than a block can be read for each of many: then they are narrow and deep, and stay in the second
     /// cache, of which they fill three quarters.
-    pub(crate) fn blocks<T: Float>(&self, kernel: &Kernel<T>, m: usize, k: usize) -> Blocking {
-        if m <= kernel.mr {
+    pub(crate) fn blocks<T: Float>(&self, kernel: &Kernel<T>, (m, k): (usize, usize), in_rows: bool) -> Blocking {
+        if m <= kernel.mr && !in_rows {
             return Blocking { kc: CHUNK, nc: kernel.width(m) };
         }
         let (block, kc) = if m.saturating_mul(k) <= self.block {
@@ -139,12 +156,12 @@ mod tests {
             let kernel = &backend.f32;
             let tuning = Tuning::model(kernel, Cpu::get());
             for (m, k) in [(1, 1), (1, 5000), (100, 1), (100, 300), (100, 5000), (100_000, 100_000)] {
-                let Blocking { kc, nc } = tuning.blocks(kernel, m, k).fit(kernel.nr);
+                let Blocking { kc, nc } = tuning.blocks(kernel, (m, k), true).fit(kernel.nr);
                 assert!(kc.is_multiple_of(CHUNK) && nc.is_multiple_of(kernel.nr));
                 assert!(kc < k + CHUNK && kc <= 4 * CHUNK);
                 let depth = kc.min(k);
                 assert!(depth * nc <= tuning.block + depth * kernel.nr, "{depth} x {nc}");
-                assert!(m <= kernel.mr || depth * (nc + kernel.nr) >= tuning.block, "{depth} x {nc} is too small");
+                assert!(depth * (nc + kernel.nr) >= tuning.block, "{depth} x {nc} is too small");
             }
         }
     }
@@ -161,12 +178,28 @@ mod tests {
         assert_eq!(depths.map(|(block, columns)| deepest(block, columns)), [256, 768, 512, 1024]);
         let tuning = Tuning { block: 128 << 10, near: 4 << 10, kc: 512, ..model };
         let flat = Blocking { kc: CHUNK, nc: kernel.nr };
-        assert_eq!(tuning.blocks(kernel, kernel.mr, 1 << 20), flat);
+        assert_eq!(tuning.blocks(kernel, (kernel.mr, 1 << 20), false), flat);
+        assert_eq!(tuning.blocks(kernel, (kernel.mr, 1 << 20), true), Blocking { kc: 512, nc: 256 });
         // A that is smaller than a block, and one that is not.
         let kc = deepest(6 << 10, 4 * kernel.nr).min(700);
-        assert_eq!(tuning.blocks(kernel, 100, 700), Blocking { kc, nc: (6 << 10) / kc });
-        assert_eq!(tuning.blocks(kernel, 1 << 10, 1 << 10), Blocking { kc: 512, nc: 256 });
-        assert_eq!(tuning.blocks(kernel, 1 << 20, 300), Blocking { kc: 300, nc: (128 << 10) / 300 });
+        assert_eq!(tuning.blocks(kernel, (100, 700), true), Blocking { kc, nc: (6 << 10) / kc });
+        assert_eq!(tuning.blocks(kernel, (1 << 10, 1 << 10), true), Blocking { kc: 512, nc: 256 });
+        assert_eq!(tuning.blocks(kernel, (1 << 20, 300), true), Blocking { kc: 300, nc: (128 << 10) / 300 });
+    }
+
+    #[test]
+    fn further_away_fewer_rows_earn_the_copy() {
+        let kernel = &Backend::exact().f32;
+        let tuning = Tuning { block: 0, kc: 0, pack_rows: 150, near: 1000, pack_rows_far: 20, thread_work: 0 };
+        let rows = |k, n| [false, true].map(|crowded| tuning.enough(kernel, (k, n), crowded));
+        let deep = CHUNK + 1;
+        assert_eq!(rows(2, 500), [150, 50]);
+        assert_eq!(rows(2, 501), [20, 20]);
+        assert_eq!(rows(deep, 4000 / deep), [20, 20]);
+        assert_eq!(rows(deep, 5000 / deep), [kernel.mr + 1; 2]);
+        assert_eq!(rows(deep, 17_000 / deep), [kernel.mr + 1, 2]);
+        assert_eq!(rows(deep, 66_000 / deep), [2, 2]);
+        assert_eq!(rows(CHUNK, usize::MAX), [20, 20]);
     }
 
     #[test]
