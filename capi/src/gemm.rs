@@ -228,9 +228,8 @@ impl<T: Number> kernels_options<T> {
     {
         let mut call = Gemm::new().alpha(self.alpha).beta(self.beta).par(&Setting);
         if !self.bias.is_null() {
-            math::check("the bias", self.bias, self.bias_len)?;
             // SAFETY: the caller's promise.
-            let bias = unsafe { slice::from_raw_parts(self.bias, self.bias_len) };
+            let bias = unsafe { math::array("the bias", self.bias, self.bias_len)? };
             call = match self.bias_per_row {
                 0 => call.bias(bias),
                 1 => call.row_bias(bias),
@@ -255,9 +254,8 @@ impl<T: Number> kernels_options<T> {
             call = call.workspace(&workspace.workspace);
         }
         if !self.tuning.is_null() {
-            math::check("the tuning", self.tuning, self.tuning_len)?;
             // SAFETY: the caller's promise.
-            let values = unsafe { slice::from_raw_parts(self.tuning, self.tuning_len) };
+            let values = unsafe { math::array("the tuning", self.tuning, self.tuning_len)? };
             let wrong = |_| {
                 let why = format!("a tuning of {} values, not {}", self.tuning_len, Tuning::NAMES.join(", "));
                 Failure::new(KERNELS_OPTION, why)

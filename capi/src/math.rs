@@ -9,7 +9,7 @@ use std::slice;
 ///
 /// # Safety
 /// As [`slice::from_raw_parts`], where there are any.
-unsafe fn array<'a, T>(what: &str, data: *const T, len: usize) -> Result<&'a [T], Failure> {
+pub(crate) unsafe fn array<'a, T>(what: &str, data: *const T, len: usize) -> Result<&'a [T], Failure> {
     check(what, data, len)?;
     // SAFETY: checked, the rest is the caller's promise.
     Ok(if len == 0 { &[] } else { unsafe { slice::from_raw_parts(data, len) } })

@@ -160,7 +160,12 @@ impl Shared {
         if let Err(panic) = all {
             // The other threads stop at their next job; the first panic is the one to tell of.
             self.left.store(0, Ordering::Relaxed);
-            lock(&self.panic).get_or_insert(panic);
+            // A payload that is dropped may panic again, here where nothing catches it.
+            let mut first = lock(&self.panic);
+            match *first {
+                None => *first = Some(panic),
+                Some(_) => std::mem::forget(panic),
+            }
         }
     }
 
@@ -239,16 +244,14 @@ impl Team {
             panic: Mutex::new(None),
             spins: if threads <= cores { SPINS } else { 0 },
         });
-        let workers = (1..threads.min(MOST))
-            .map(|i| {
-                let shared = Arc::clone(&shared);
-                thread::Builder::new()
-                    .name(format!("kernels-{i}"))
-                    .spawn(move || shared.worker(i))
-                    .expect("the operating system can't start a thread")
-            })
-            .collect();
-        Self { shared, workers, busy: AtomicBool::new(false) }
+        let mut team = Self { shared, workers: Vec::new(), busy: AtomicBool::new(false) };
+        for i in 1..threads.min(MOST) {
+            let shared = Arc::clone(&team.shared);
+            let worker = thread::Builder::new().name(format!("kernels-{i}")).spawn(move || shared.worker(i));
+            // Those that were started end with the team.
+            team.workers.push(worker.expect("the operating system can't start a thread"));
+        }
+        team
     }
 
     /// Tells the workers that the call has moved.

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::gemm::tile::Float;
 use crate::gemm::tuning::Tuning;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -60,11 +62,16 @@ impl Profile {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let wrong = |why: String| Error::Profile { place: path.display().to_string(), why };
-        let meta = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
-        if !meta.is_file() || meta.len() > MAX_BYTES {
+        let is_file = std::fs::metadata(path).map_err(|e| wrong(e.to_string()))?.is_file();
+        let mut text = String::new();
+        // Some files of the system say that they are empty, so what counts is what can be read.
+        if is_file {
+            let file = File::open(path).map_err(|e| wrong(e.to_string()))?;
+            file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|e| wrong(e.to_string()))?;
+        }
+        if !is_file || text.len() as u64 > MAX_BYTES {
             return Err(wrong(format!("not a file of at most {MAX_BYTES} bytes")));
         }
-        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         Self::parse(&text).map_err(|e| match e {
             Error::Profile { place, why } => wrong(format!("{place}: {why}")),
             e => e,

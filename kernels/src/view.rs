@@ -46,6 +46,11 @@ impl Layout {
         Self { bf16: true, ..self }
     }
 
+    /// Whether there are no elements.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rows == 0 || self.cols == 0
+    }
+
     /// Checks that no two elements share a place, as a matrix that is written needs it.
     ///
     /// # Errors
@@ -246,7 +251,8 @@ impl<'a, T> MatRef<'a, T> {
     /// Where element `(i, j)` lies; both indices are in range.
     #[inline]
     fn at(&self, i: usize, j: usize) -> *const T {
-        self.ptr.wrapping_offset(i as isize * self.row_stride + j as isize * self.col_stride)
+        let (row, col) = ((i as isize).wrapping_mul(self.row_stride), (j as isize).wrapping_mul(self.col_stride));
+        self.ptr.wrapping_offset(row.wrapping_add(col))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many threads at once: one plan, one packed operand, one team and one profile for all, and executors that fail.
 
 use kernels::{Activation, Backend, Gemm, Layout, MatMut, MatRef, Par, Profile, Serial, Team, Tuning, Workspace};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -186,4 +186,61 @@ fn slices_bear_any_executor() {
         backend.on(par).map(Activation::Gelu, &mut y);
         assert!(y.iter().zip(&want).all(|(y, w)| y.to_bits() == w.to_bits()), "{} threads", par.threads());
     }
+}
+
+/// What a job panics with may panic again when it is dropped: the team still waits for all jobs, and tells of the first.
+#[test]
+fn a_panic_that_panics_again_when_dropped() {
+    struct Again;
+    impl Drop for Again {
+        fn drop(&mut self) {
+            panic!("again");
+        }
+    }
+    let team = Team::new(2);
+    let inside = AtomicUsize::new(0);
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        team.run(2, &|_| {
+            inside.fetch_add(1, Ordering::SeqCst);
+            while inside.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            panic_any(Again);
+        });
+    }));
+    // Not dropped here either.
+    std::mem::forget(told.unwrap_err().downcast::<Again>().ok().unwrap());
+    let sum = AtomicUsize::new(0);
+    team.run(10, &|i| {
+        sum.fetch_add(i, Ordering::Relaxed);
+    });
+    assert_eq!(sum.into_inner(), 45);
+}
+
+/// The thread's own buffer is gone then.
+#[test]
+fn a_product_in_a_destructor_of_the_thread() {
+    struct Last(std::sync::mpsc::Sender<f32>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let (a, mut c) = (vec![1.0_f32; 300 * 300], vec![0.0; 300 * 300]);
+            let view = MatRef::new(&a, 300, 300).unwrap();
+            Gemm::new().run(view, view.t(), MatMut::new(&mut c, 300, 300).unwrap()).unwrap();
+            self.0.send(c[300 * 300 - 1]).unwrap();
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+    }
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        LAST.with(|last| *last.borrow_mut() = Some(Last(send)));
+        // The buffer is made after the value, so it goes before.
+        let (a, mut c) = (vec![1.0_f32; 300 * 300], vec![0.0; 300 * 300]);
+        let view = MatRef::new(&a, 300, 300).unwrap();
+        Gemm::new().run(view, view.t(), MatMut::new(&mut c, 300, 300).unwrap()).unwrap();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(receive.recv(), Ok(300.0));
 }

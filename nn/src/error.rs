@@ -205,6 +205,14 @@ pub enum Error {
         /// The loss of the batch.
         loss: f64,
     },
+    /// A step has made parameters that are infinite or no numbers, though the losses of its epoch were finite.
+    #[error("not all parameters are finite at the end of epoch {epoch}, after {steps} steps")]
+    Overflow {
+        /// The epoch, counted from 0 like [`EpochEnd::epoch`](crate::EpochEnd::epoch).
+        epoch: usize,
+        /// Steps of the optimiser, the last of which did it at the latest.
+        steps: u64,
+    },
     /// A checkpoint is damaged, or no checkpoint at all.
     #[error("{}: {field} {problem}", file.display())]
     Checkpoint {

@@ -119,7 +119,7 @@ impl Confusion {
 
     /// One row for each label, one column for each prediction.
     pub fn rows(&self) -> impl Iterator<Item = &[u64]> {
-        self.counts.chunks_exact(self.classes)
+        self.counts.chunks_exact(self.classes.max(1))
     }
 
     /// Share of right predictions.
@@ -227,8 +227,11 @@ pub fn pr_auc(scores: &[f32], positive: &[bool]) -> Result<f64> {
 /// When there are not `classes` probabilities for each label, or a label is not below `classes`.
 pub fn log_loss(classes: usize, probabilities: &[f32], labels: &[u32]) -> Result<f64> {
     check(probabilities.len(), classes, labels, classes)?;
-    let losses = zip(probabilities.chunks_exact(classes), labels)
-        .map(|(p, &label)| -libm::log(p[label as usize].max(f32::MIN_POSITIVE).into()));
+    let losses = zip(probabilities.chunks_exact(classes), labels).map(|(p, &label)| {
+        // Not `max`, which drops NaN.
+        let p = p[label as usize];
+        -libm::log(if p < f32::MIN_POSITIVE { f32::MIN_POSITIVE } else { p }.into())
+    });
     Ok(share(losses.sum(), labels.len() as f64))
 }
 

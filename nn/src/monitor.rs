@@ -40,7 +40,7 @@ const STEPS: usize = 8;
 pub struct Summary {
     samples: u64,
     /// Of each feature: values that are missing, the sum of the others, and that of their squares. In f64, a variance has
-    /// 8 digits left even where the mean is 10,000 deviations.
+    /// 5 digits left even where the mean is 10,000 deviations.
     missing: Vec<u64>,
     sums: Vec<f64>,
     squares: Vec<f64>,
@@ -217,15 +217,15 @@ impl Monitor {
         };
         match samples {
             Samples::Numbers(numbers) => {
-                let rows = numbers.chunks_exact(features);
+                let rows = numbers.chunks_exact(features.max(1));
                 rows.for_each(|row| row.iter().enumerate().for_each(|(j, &x)| see(j, x.into())));
             }
             Samples::Pixels(pixels) => {
-                let rows = pixels.chunks_exact(features);
+                let rows = pixels.chunks_exact(features.max(1));
                 rows.for_each(|row| row.iter().enumerate().for_each(|(j, &x)| see(j, f64::from(x) / 255.0)));
             }
         }
-        for p in probabilities.chunks_exact(classes) {
+        for p in probabilities.chunks_exact(classes.max(1)) {
             if !p.iter().all(|p| (0.0..=1.0).contains(p)) {
                 seen.invalid += 1;
                 continue;
@@ -273,8 +273,10 @@ impl Monitor {
             let ((mean, variance), (mean_then, variance_then)) = (seen.feature(j), reference.feature(j));
             let distance = (mean - mean_then).abs();
             let shift = distance / ((variance + variance_then) / 2.0).sqrt();
-            // 0/0 where nothing has changed; a feature that is missing everywhere has no mean.
-            if distance == 0.0 || shift.is_nan() { 0.0 } else { shift.min(FAR) }
+            // Means of equal values differ by some roundings, which a deviation of 0 would make infinitely far.
+            let same = distance <= 1e-9 * mean.abs().max(mean_then.abs());
+            // A feature that is missing everywhere has no mean.
+            if same || shift.is_nan() { 0.0 } else { shift.min(FAR) }
         };
         let shifts: Vec<f64> = (0..seen.sums.len()).map(shift).collect();
         let worst = (0..shifts.len()).reduce(|a, b| if shifts[b] > shifts[a] { b } else { a }).unwrap_or(0);

@@ -34,7 +34,7 @@ impl Samples<'_> {
 
     /// How many samples of `inputs` elements these are.
     pub(crate) fn count(&self, inputs: usize) -> Result<usize> {
-        let (found, count) = (self.len(), self.len() / inputs);
+        let (found, count) = (self.len(), self.len().checked_div(inputs).unwrap_or(0));
         check("the samples", found, count, inputs)?;
         Ok(count)
     }

@@ -62,7 +62,7 @@ impl Recipe {
     /// `samples` are those of the training set: the schedule ends with the last step.
     #[must_use]
     pub fn one_cycle(epochs: usize, batch: usize, samples: usize) -> Self {
-        let steps = (epochs * samples.div_ceil(batch.max(1))).max(1) as u64;
+        let steps = epochs.saturating_mul(samples.div_ceil(batch.max(1))).max(1) as u64;
         Self {
             epochs,
             batch,

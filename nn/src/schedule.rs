@@ -45,7 +45,7 @@ pub enum Schedule {
         rise: f64,
         /// Where it starts; often 1/25.
         start: f64,
-        /// Where it ends; often 4e-6.
+        /// Where it is at step `steps`, one after the last; often 4e-6.
         end: f64,
     },
     /// Multiplied by `factor` whenever the loss that [`EarlyStopping`](crate::EarlyStopping) watches too has not become

@@ -117,6 +117,8 @@ pub struct Trainer<'e> {
     checkpoint: Option<PathBuf>,
     /// The parameters that stay 0.
     zeros: Vec<usize>,
+    /// The next `fit` does what is left of another.
+    resumed: bool,
 }
 
 impl<'e> Trainer<'e> {
@@ -137,6 +139,7 @@ impl<'e> Trainer<'e> {
             history: Vec::new(),
             checkpoint: None,
             zeros: Vec::new(),
+            resumed: false,
             model,
             recipe,
         })
@@ -165,7 +168,7 @@ impl<'e> Trainer<'e> {
 
     /// Goes through the data [`Recipe::epochs`] times, each time in a new order; returns what each epoch ended with.
     /// Called again, it goes on: the optimiser keeps its state, the next orders are new ones. After
-    /// [`Self::resume`], the first call does what is left.
+    /// [`Self::resume`], the first call does what is left; nothing, where the training had ended.
     ///
     /// # Errors
     /// When the data do not fit the model, or there are none; when the loss is no longer finite; when a checkpoint can't
@@ -190,7 +193,8 @@ impl<'e> Trainer<'e> {
             data.check_targets(&self.recipe.loss, self.model.outputs())?;
         }
         let epochs = self.recipe.epochs;
-        if self.progress.epochs >= self.progress.goal {
+        let resumed = std::mem::take(&mut self.resumed);
+        if self.progress.epochs >= self.progress.goal && !resumed {
             self.progress.goal = self.progress.epochs + epochs as u64;
             self.progress.watch = Watch::default();
         }
@@ -199,6 +203,7 @@ impl<'e> Trainer<'e> {
         let mut batch = Batch::new(&self.model, size);
         let mut order = vec![0; data.len()];
         let (batches, known) = (data.len().div_ceil(per_step), self.history.len());
+        let mut broken = false;
         while self.progress.epochs < self.progress.goal {
             let epoch = epochs - (self.progress.goal - self.progress.epochs) as usize;
             let start = Instant::now();
@@ -219,6 +224,9 @@ impl<'e> Trainer<'e> {
                     break;
                 }
             }
+            if !self.model.parameters().flatten().all(|p| p.is_finite()) {
+                return Err(Error::Overflow { epoch, steps: self.progress.steps });
+            }
             let validate = |data| self.model.evaluate_by(&self.recipe.loss, self.engine, data);
             let validation = validation.map(validate).transpose()?;
             if let Some(Metrics { loss, .. }) = validation.filter(|metrics| !metrics.loss.is_finite()) {
@@ -234,7 +242,7 @@ impl<'e> Trainer<'e> {
                 self.save(file)?;
             }
             if observer.on_epoch(&end).is_break() || flow.is_break() {
-                self.progress.goal = self.progress.epochs;
+                (self.progress.goal, broken) = (self.progress.epochs, true);
             }
         }
         if self.progress.watch.best.is_some() && !self.best.is_empty() {
@@ -242,7 +250,8 @@ impl<'e> Trainer<'e> {
             let (best, means) = self.best.split_at(parameters.len());
             parameters.copy_from_slice(best);
             running.copy_from_slice(means);
-            if let Some(file) = &self.checkpoint {
+            // What is left of a training that was broken off is in the last checkpoint.
+            if let Some(file) = self.checkpoint.as_ref().filter(|_| !broken) {
                 self.save(file)?;
             }
         }
@@ -259,7 +268,8 @@ impl<'e> Trainer<'e> {
             best.copy_from_slice(parameters);
             means.copy_from_slice(running);
         }
-        self.progress.watch.since >= patience
+        let since = self.progress.watch.since;
+        since > 0 && since >= patience
     }
 
     /// That of the next step.
@@ -364,6 +374,7 @@ impl<'e> Trainer<'e> {
         let mut trainer = Self::new(model, training.recipe, engine).map_err(whole)?;
         (trainer.state, trainer.best) = (training.state, training.best);
         (trainer.progress, trainer.history) = (training.progress, training.history);
+        trainer.resumed = trainer.progress.epochs > 0;
         Ok(trainer)
     }
 }

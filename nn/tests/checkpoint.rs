@@ -86,7 +86,7 @@ fn resumed_is_unbroken() -> Result<()> {
         let mut whole = Trainer::new(model, recipe.clone(), &engine)?.checkpoints(&file);
         let epochs = whole.fit_and_validate(&data, Some(&validation), &mut Keep(dir.path()))?.len();
         assert!(epochs > 2);
-        for epoch in 0..epochs - 1 {
+        for epoch in 0..epochs {
             let mut resumed = Trainer::resume(dir.path().join(epoch.to_string()), &engine)?;
             assert_eq!(resumed.history().len(), epoch + 1);
             let rest = resumed.fit_and_validate(&data, Some(&validation), &mut ())?;
@@ -98,6 +98,7 @@ fn resumed_is_unbroken() -> Result<()> {
         // The last checkpoint holds what the training ended with; from there too, both go on alike.
         assert_eq!(bits(&Mlp::load(&file)?), bits(whole.model()));
         let mut again = Trainer::resume(&file, &engine)?;
+        assert!(again.fit_and_validate(&data, Some(&validation), &mut ())?.is_empty());
         for trainer in [&mut again, &mut whole] {
             trainer.fit_and_validate(&data, Some(&validation), &mut ())?;
         }
@@ -451,5 +452,71 @@ fn broken_off_epochs_make_no_checkpoint() -> Result<()> {
     assert!(!file.exists());
     trainer.fit(&points(100, 0.0), &mut ())?;
     assert_eq!(Trainer::resume(&file, &engine)?.history().len(), 6);
+    Ok(())
+}
+
+/// Breaking off leaves the checkpoint of the last whole epoch, from which the training goes on as if it had not been, though
+/// the best weights so far are put back.
+#[test]
+fn a_training_that_was_broken_off_can_go_on() -> Result<()> {
+    struct Stop {
+        epoch: usize,
+        batch: bool,
+    }
+    impl Observer for Stop {
+        fn on_batch(&mut self, event: &BatchEnd) -> ControlFlow<()> {
+            if self.batch && event.epoch == self.epoch && event.batch == 1 {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        }
+        fn on_epoch(&mut self, event: &EpochEnd) -> ControlFlow<()> {
+            if event.epoch == self.epoch { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    let engine = Kernels::active()?;
+    let (data, validation) = (points(45, 0.0), points(20, 0.3));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run");
+    let patient = EarlyStopping { patience: 100, min_delta: 0.0 };
+    for early_stopping in [None, Some(patient)] {
+        let recipe = Recipe { epochs: 6, batch: 8, early_stopping, ..Recipe::default() };
+        let mut whole = Trainer::new(Mlp::new(&[2, 5, 2], 1)?, recipe.clone(), &engine)?;
+        whole.fit_and_validate(&data, Some(&validation), &mut ())?;
+        for (batch, left) in [(false, 2), (true, 3)] {
+            let mut broken = Trainer::new(Mlp::new(&[2, 5, 2], 1)?, recipe.clone(), &engine)?.checkpoints(&file);
+            broken.fit_and_validate(&data, Some(&validation), &mut Stop { epoch: 3, batch })?;
+            let mut resumed = Trainer::resume(&file, &engine)?;
+            assert_eq!(resumed.fit_and_validate(&data, Some(&validation), &mut ())?.len(), left);
+            assert!(bits(resumed.model()) == bits(whole.model()), "{early_stopping:?} {batch}");
+        }
+    }
+    Ok(())
+}
+
+/// The loss is that before the last step.
+#[test]
+fn parameters_that_overflow_in_the_last_step_are_an_error() -> Result<()> {
+    let engine = Kernels::active()?;
+    let recipe = Recipe {
+        epochs: 1,
+        batch: 64,
+        optimiser: AdamW { adam: Adam { learning_rate: 1e30, ..Adam::default() }, decay: 1e30 }.into(),
+        ..Recipe::default()
+    };
+    let mut trainer = Trainer::new(Mlp::new(&[2, 5, 2], 1)?, recipe, &engine)?;
+    let error = trainer.fit(&points(45, 0.0), &mut ()).unwrap_err();
+    assert_eq!(error.to_string(), "not all parameters are finite at the end of epoch 0, after 1 steps");
+    Ok(())
+}
+
+/// An epoch that improves does not end a training, however impatient.
+#[test]
+fn without_patience_the_first_epoch_that_is_no_better_ends_it() -> Result<()> {
+    let engine = Kernels::active()?;
+    let early_stopping = Some(EarlyStopping { patience: 0, min_delta: 0.0 });
+    let recipe = Recipe { epochs: 3, batch: 8, early_stopping, ..Recipe::default() };
+    let history = Trainer::new(Mlp::new(&[2, 5, 2], 1)?, recipe, &engine)?.fit(&points(45, 0.0), &mut ())?;
+    assert!(history.len() == 3 && history[2].metrics.loss < history[0].metrics.loss);
     Ok(())
 }

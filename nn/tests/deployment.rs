@@ -254,6 +254,25 @@ fn the_monitor_hears_what_harms_and_keeps_quiet_otherwise() -> Result<()> {
     Ok(())
 }
 
+/// The mean of equal values depends on their number, by roundings.
+#[test]
+fn a_pixel_that_never_changes_has_not_moved() -> Result<()> {
+    let seen = |pixel: u8, count| {
+        let mut monitor = Monitor::new(1, 1);
+        monitor.observe(vec![pixel; count].as_slice(), &vec![1.0; count]).unwrap();
+        monitor
+    };
+    for pixel in 0..=255 {
+        let reference = seen(pixel, 777);
+        let report = seen(pixel, 5000).report(reference.summary(), &Thresholds::default())?;
+        assert!(report.worst_feature_shift == 0.0, "{pixel}: {report:?}");
+    }
+    let report = seen(51, 5000).report(seen(50, 777).summary(), &Thresholds::default())?;
+    assert!(report.worst_feature_shift > 1.0, "{report:?}");
+    assert!(Monitor::new(0, 3).observe(&[0_u8; 0], &[]).is_ok());
+    Ok(())
+}
+
 /// Against the definitions, on numbers, with values that are missing.
 #[test]
 fn figures_by_hand() -> Result<()> {

@@ -297,10 +297,54 @@ mod damaged_onnx {
     }
 
     fn read(nodes: &[Vec<u8>]) -> String {
-        let graph = [nodes.concat(), field(11, &field(1, b"x")), field(12, &field(1, b"y"))].concat();
+        read_of(nodes, &[])
+    }
+
+    /// The same of a graph whose input has a type.
+    fn read_of(nodes: &[Vec<u8>], kind: &[u8]) -> String {
+        let input = [field(1, b"x"), kind.to_vec()].concat();
+        let graph = [nodes.concat(), field(11, &input), field(12, &field(1, b"y"))].concat();
         match onnx::from_bytes(&field(7, &graph), file()) {
             Ok(model) => format!("a model of {} inputs", model.inputs()),
             Err(error) => error.to_string(),
+        }
+    }
+
+    /// Attributes and dimensions that change what a graph means.
+    #[test]
+    fn what_is_not_read_is_refused() {
+        let gemm = |from| node("Gemm", &[from, "w"], "y", &[]);
+        let w = tensor("w", 1, &[2, 3], &[1.0; 6]);
+        let attribute = |name: &str, i: u64| field(5, &[field(1, name.as_bytes()), number(3, i)].concat());
+        let constant = |dims: &[u64], numbers: &[f32]| tensor("c", 1, dims, numbers);
+        let before = |op, more: &[u8], c: Vec<u8>| read(&[node(op, &["x", "c"], "h", more), gemm("h"), w.clone(), c]);
+        let flat = |axis| read(&[node("Flatten", &["x"], "h", &attribute("axis", axis)), gemm("h"), w.clone()]);
+        assert_eq!(flat(1), "a model of 2 inputs");
+        assert!(flat(0).contains("(Flatten) has an axis other than 1"), "{}", flat(0));
+        assert_eq!(before("Mul", &[], constant(&[1, 2], &[2.0, 3.0])), "a model of 2 inputs");
+        let column = before("Mul", &[], constant(&[2, 1], &[2.0, 3.0]));
+        assert!(column.contains("has dimensions [2, 1], more than a row"), "{column}");
+        let norm = |mode| {
+            let nodes = [
+                node("Gemm", &["x", "w"], "h", &[]),
+                node("BatchNormalization", &["h", "c", "c", "c", "c"], "y", &attribute("training_mode", mode)),
+            ];
+            read(&[nodes.concat(), w.clone(), constant(&[3], &[1.0; 3])])
+        };
+        assert_eq!(norm(0), "a model of 2 inputs");
+        assert!(norm(1).contains("is in training mode"), "{}", norm(1));
+
+        // UINT8.
+        let pixels = field(2, &field(1, &number(1, 2)));
+        let cast = node("Cast", &["x"], "f", &attribute("to", 1));
+        let scaled = |op, by| {
+            let nodes = [cast.clone(), node(op, &["f", "c"], "h", &[]), gemm("h")];
+            read_of(&[nodes.concat(), w.clone(), constant(&[], &[by])], &pixels)
+        };
+        assert_eq!(scaled("Div", 255.0), "a model of 2 inputs");
+        assert_eq!(scaled("Mul", 1.0 / 255.0), "a model of 2 inputs");
+        for wrong in [scaled("Mul", 1.0), read_of(&[cast.clone(), gemm("f"), w.clone()], &pixels)] {
+            assert!(wrong.contains("does not begin with dividing them by 255"), "{wrong}");
         }
     }
 

@@ -43,6 +43,7 @@ fn others_by_hand() -> Result<()> {
     let p = [0.5, 0.5, 0.25, 0.75];
     assert!(close(log_loss(2, &p, &[0, 1])?, (2f64.ln() + (4.0_f64 / 3.0).ln()) / 2.0));
     assert!(log_loss(2, &[1.0, 0.0], &[1])?.is_finite());
+    assert!(log_loss(2, &[f32::NAN; 2], &[0])?.is_nan());
     // Ten bins: .5 and a hit, .75 and a miss.
     assert!(close(calibration_error(10, 2, &p, &[0, 0])?, (0.5 + 0.75) / 2.0));
     // One bin: they make up for each other.

@@ -48,6 +48,11 @@ fn tables_that_are_wrong_are_errors() {
         ("a,b\n1,x\n", &named("c"), "table, line 1, column Name(\"c\"): does not exist"),
         ("a,b\n1,x,3\n", &last, "table, line 2, column : "),
         ("", &last, "table, line 1, column Last: does not exist"),
+        ("a,b\r\n1,x\r\nlots,y\r\n", &last, "table, line 3, column a: "),
+        ("a,b\n1,x\n\nlots,y\n", &last, "table, line 4, column a: "),
+        ("a,b\r1,x\rlots,y\r", &last, "table, line 3, column a: "),
+        ("a,b\r\n1,x\r\n1,x,3\r\n", &last, "table, line 3, column : "),
+        ("a,b\n1,x\n2,\"y\n3,x\n4,y\n", &last, "table, line 3, column b: names a class with a line break"),
     ] {
         let error = read(text, format).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
@@ -78,6 +83,10 @@ fn cleaning_by_hand() -> Result<()> {
     // The quartiles of 1, 3, 8 are 2 and 5.5.
     let (numbers, repairs) = cleaned(Missing::Median, 0.25)?;
     assert_eq!(numbers, [2.0, 5.0, 3.0, 5.0, 3.0, 5.0, 5.5, 5.0]);
+    assert_eq!(repairs, Repairs { dropped: 0, imputed: 2, clipped: 2 });
+    // What is imputed is what was asked for.
+    let (numbers, repairs) = cleaned(Missing::Constant(-9.0), 0.25)?;
+    assert_eq!(numbers, [2.0, 5.0, -9.0, 5.0, 3.0, -9.0, 5.5, 5.0]);
     assert_eq!(repairs, Repairs { dropped: 0, imputed: 2, clipped: 2 });
     // Fitted on the training part alone.
     let (other, _) = Cleaner::fit(&train, Missing::Mean, 0.25)?.apply(&rows(&[NAN, 99.0], 2))?;

@@ -87,6 +87,11 @@ impl<'a, T> BatchRef<'a, T> {
         }
     }
 
+    /// Whether all have the layout of the first.
+    pub(crate) fn is_even(&self) -> bool {
+        !matches!(self.0, Elements::Own(Views::List(_)) | Elements::Bf16(Views::List(_)))
+    }
+
     /// Matrix `i`, which exists.
     pub(crate) fn get(&self, i: usize) -> Operand<'a, T> {
         match &self.0 {
@@ -118,8 +123,8 @@ impl<'a, T> Views<'a, T> {
             Self::Same(x) => x,
             Self::Strided { first, stride, .. } => {
                 let (rows, cols) = first.shape();
-                let ptr = first.as_ptr().wrapping_add(i * stride);
-                // SAFETY: `strided` found all matrices to lie in its slice.
+                let ptr = first.as_ptr().wrapping_add(i.wrapping_mul(stride));
+                // SAFETY: `strided` found all that have elements to lie in its slice.
                 unsafe { MatRef::from_raw(ptr, rows, cols, first.row_stride(), first.col_stride()) }
             }
             Self::List(list) => list[i],
@@ -191,6 +196,11 @@ impl<'a, T> BatchMut<'a, T> {
         }
     }
 
+    /// Whether all have the layout of the first.
+    pub(crate) fn is_even(&self) -> bool {
+        matches!(self.0, Target::Strided { .. })
+    }
+
     /// The layout of matrix `i`, which exists.
     pub(crate) fn layout(&self, i: usize) -> Layout {
         match &self.0 {
@@ -202,7 +212,7 @@ impl<'a, T> BatchMut<'a, T> {
     /// Where matrix `i`, which exists, lies.
     pub(crate) fn place(&self, i: usize) -> *mut T {
         let ptr = match &self.0 {
-            Target::Strided { first, stride, .. } => first.as_ref().as_ptr().wrapping_add(i * stride),
+            Target::Strided { first, stride, .. } => first.as_ref().as_ptr().wrapping_add(i.wrapping_mul(*stride)),
             Target::List(list) => list[i].as_ref().as_ptr(),
         };
         ptr.cast_mut()

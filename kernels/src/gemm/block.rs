@@ -255,7 +255,7 @@ fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize
         a_col: a.col,
         b_row: x.b.row,
         // Panels, or adjacent columns: then `col` is 1.
-        b_panel: kernel.nr as isize * x.b.col,
+        b_panel: (kernel.nr as isize).wrapping_mul(x.b.col),
         c_row: x.c.row,
         k: x.k,
         last,

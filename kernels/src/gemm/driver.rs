@@ -49,7 +49,8 @@ impl<T> Matrix<T> {
     /// The part that begins at row `i` and column `j`; of panels, at the start of one.
     #[inline(always)]
     pub(crate) fn at(self, i: usize, j: usize) -> Self {
-        let by = i as isize * self.row + j as isize * self.col;
+        // Wrapping, as views may have strides that no element is reached by.
+        let by = (i as isize).wrapping_mul(self.row).wrapping_add((j as isize).wrapping_mul(self.col));
         let ptr = match self.bf16 {
             true => self.ptr.cast::<Bf16>().wrapping_offset(by).cast(),
             false => self.ptr.wrapping_offset(by),
@@ -172,7 +173,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let mut jobs = (1, 1);
     // How many threads pay, before it costs anything to ask how many there are.
     let paid = m.saturating_mul(n).saturating_mul(x.k) / tuning.thread_work.max(1);
-    let threads = if paid < 2 { 1 } else { paid.min(set.par.threads()) };
+    let threads = if paid < 2 { 1 } else { paid.min(set.par.threads()).min(THREADS) };
     if threads > 1 {
         jobs = grid(kernel, (m, x.k, n), threads, paid);
         (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
@@ -191,7 +192,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let enough = tuning.enough(kernel, (x.k, n), crowded::<T>(b.row));
     let pack_b = !b.packed && (b.col != 1 || m >= enough || b.bf16);
     // Reading down the columns of A touches a page for each step along k.
-    let steep = a.col.unsigned_abs() * size_of::<T>() >= 2048;
+    let steep = a.col.unsigned_abs() >= 2048 / size_of::<T>();
     let pack_a = a.bf16 || (!a.packed && steep && x.k >= 256 && n >= 256);
     if !pack_a && !pack_b && (!b.packed || m <= kernel.mr) {
         return route(Method::Direct, jobs);
@@ -203,7 +204,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
 /// Whether rows so far apart begin in two sets of the first cache, which can't keep a line of each then: read where they lie,
 /// they come from the second cache each time.
 fn crowded<T>(row: isize) -> bool {
-    (row.unsigned_abs() * size_of::<T>()).is_multiple_of(2048)
+    row.unsigned_abs().wrapping_mul(size_of::<T>()).is_multiple_of(2048)
 }
 
 /// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
@@ -222,12 +223,15 @@ fn grid<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads:
             .filter(|&(jm, jn)| (jm == 1 || m / jm >= side) && (jn == 1 || n / jn >= side))
             .min_by_key(|&(jm, jn)| {
                 let (m, n) = (m.div_ceil(jm), n.div_ceil(jn));
-                (m * n.div_ceil(kernel.lanes), m + n)
+                (m.saturating_mul(n.div_ceil(kernel.lanes)), m.saturating_add(n))
             })
     };
     let many = if paid / (4 * threads) >= 2 { best(4 * threads, SIDE) } else { None };
     many.filter(|(jm, jn)| jm * jn > threads).or_else(|| best(threads, 1)).unwrap_or((1, 1))
 }
+
+/// More threads than these are not asked for.
+const THREADS: usize = 1 << 12;
 
 /// Rows or columns of a part, where there are more parts than threads: fewer read the other operand too often.
 const SIDE: usize = 64;

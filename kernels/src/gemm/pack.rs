@@ -139,7 +139,7 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
 #[inline(always)]
 unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
     let (line, width) = (x.from.row, x.width);
-    let crowded = (line.unsigned_abs() * size_of::<T>()).is_multiple_of(4096);
+    let crowded = line.unsigned_abs().wrapping_mul(size_of::<T>()).is_multiple_of(4096);
     let most = if crowded { S::LANES } else { panel.lines };
     for first in (0..panel.lines).step_by(most) {
         let lines = most.min(panel.lines - first);

@@ -214,11 +214,11 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
     // compiler makes a chain of MR additions of it, as long as the multiplications take, or keeps differences on the
     // stack; what it can't see through it can't combine.
     let mut group: [*const T; 4] = from_fn(|g| {
-        let first = x.a.wrapping_offset(4 * g as isize * t.a_row);
+        let first = x.a.wrapping_offset((4 * g as isize).wrapping_mul(t.a_row));
         if 4 * g < MR { opaque(first) } else { first }
     });
     let step: [isize; 4] = from_fn(|g| if 4 * g < MR { opaque_stride(t.a_col) } else { 0 });
-    let a_row = [0, t.a_row, opaque_stride(2 * t.a_row), opaque_stride(3 * t.a_row)];
+    let a_row = [0, t.a_row, opaque_stride(t.a_row.wrapping_mul(2)), opaque_stride(t.a_row.wrapping_mul(3))];
     let alpha = s.splat(x.alpha);
     let (mut b, mut beta, mut k) = (x.b, x.beta, t.k);
     loop {

@@ -2,7 +2,7 @@
 //! warm.
 
 use crate::simd::LINE;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     const EMPTY: Self = Self { ptr: std::ptr::null_mut(), bytes: 0 };
 
-    /// Room for `len` elements, uninitialised; `None` where that is more than the address space has.
+    /// Room for `len` elements, uninitialised; `None` where there is no such room.
     pub(crate) fn new<T>(len: usize) -> Option<Self> {
         const { assert!(align_of::<T>() <= LINE) };
         let bytes = len.checked_mul(size_of::<T>())?;
@@ -31,17 +31,14 @@ impl Buffer {
         let layout = Layout::from_size_align(bytes, LINE).ok()?;
         // SAFETY: the size is not zero.
         let ptr = unsafe { alloc(layout) };
-        if ptr.is_null() {
-            handle_alloc_error(layout);
-        }
-        Some(Self { ptr, bytes })
+        (!ptr.is_null()).then_some(Self { ptr, bytes })
     }
 
     /// Makes it at least large enough for `len` elements; what was in it is lost.
     fn grow<T>(&mut self, len: usize) {
         if len.checked_mul(size_of::<T>()).is_none_or(|bytes| self.bytes < bytes) {
             *self = Self::EMPTY;
-            *self = Self::new::<T>(len).expect("a workspace larger than the address space");
+            *self = Self::new::<T>(len).expect("there is no memory for packed panels");
         }
     }
 
@@ -94,13 +91,14 @@ pub(crate) fn with<T, R>(space: Option<&Workspace>, len: usize, f: impl FnOnce(*
     let list = || space.map(|space| space.free.lock().unwrap_or_else(|e| e.into_inner()));
     // A nested call would find the cell empty and use a buffer of its own.
     let mut buffer = match list() {
-        None => BUFFER.replace(Buffer::EMPTY),
+        // Not there any more in a destructor of another thread-local value.
+        None => BUFFER.try_with(|buffer| buffer.replace(Buffer::EMPTY)).unwrap_or(Buffer::EMPTY),
         Some(mut free) => free.pop().unwrap_or(Buffer::EMPTY),
     };
     buffer.grow::<T>(len);
     let result = f(buffer.as_ptr());
     match list() {
-        None => BUFFER.set(buffer),
+        None => drop(BUFFER.try_with(|own| own.set(buffer))),
         Some(mut free) => free.push(buffer),
     }
     result

@@ -235,11 +235,15 @@ impl Backend {
     /// `out[i]` is the index of the first of the largest elements of row i, or of its first NaN.
     ///
     /// # Errors
-    /// When `out` has not one element for each row, or there are no columns.
+    /// When `out` has not one element for each row, there are no columns, or more than an index can count.
     pub fn row_argmax(&self, x: MatRef<'_, f32>, out: &mut [u32]) -> Result<()> {
         check_len("the indices", out.len(), x.rows())?;
         if x.cols() == 0 && x.rows() > 0 {
             return Err(Error::Shape { what: "the matrix of argmax", expected: (x.rows(), 1), found: x.shape() });
+        }
+        if u32::try_from(x.cols().saturating_sub(1)).is_err() {
+            let expected = (x.rows(), 1 << 32);
+            return Err(Error::Shape { what: "the matrix of argmax", expected, found: x.shape() });
         }
         for (i, out) in out.iter_mut().enumerate() {
             let mut top = [0.0];

@@ -13,7 +13,7 @@ pub(crate) struct Dense {
 impl Dense {
     /// Where row `i` begins.
     fn at(self, i: usize) -> *mut f32 {
-        self.ptr.wrapping_offset(i as isize * self.row)
+        self.ptr.wrapping_offset((i as isize).wrapping_mul(self.row))
     }
 }
 

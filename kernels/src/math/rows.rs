@@ -27,7 +27,7 @@ impl Rows {
 
     /// Where row `i` begins.
     pub(super) fn at(self, i: usize) -> *mut f32 {
-        self.ptr.wrapping_offset(i as isize * self.row)
+        self.ptr.wrapping_offset((i as isize).wrapping_mul(self.row))
     }
 
     pub(super) const fn rows(self) -> usize {
@@ -55,6 +55,9 @@ impl Rows {
     /// The elements are reached through `self` alone.
     #[inline(always)]
     pub(super) unsafe fn dense(self, mut f: impl FnMut(usize, Self)) {
+        if self.rows == 0 || self.cols == 0 {
+            return;
+        }
         if self.col == 1 {
             return f(0, self);
         }
@@ -510,7 +513,7 @@ pub(super) unsafe fn column_sums<S: SimdF32>(x: MatRef<'_, f32>, out: &mut [f32]
     s.run(
         #[inline(always)]
         || {
-            let row = |i: usize| x.as_ptr().wrapping_offset(i as isize * x.row_stride());
+            let row = |i: usize| x.as_ptr().wrapping_offset((i as isize).wrapping_mul(x.row_stride()));
             // Each sum is a chain of additions: as many side by side as hide their latency.
             const WIDE: usize = 8;
             let wide = cols / (WIDE * S::LANES) * (WIDE * S::LANES);
@@ -552,10 +555,10 @@ pub(crate) enum Reduction {
 /// Calls `f` with the number of each row and where its elements are, adjacent: in place or as a copy.
 #[inline(always)]
 fn each_row(x: MatRef<'_, f32>, mut f: impl FnMut(usize, *const f32)) {
-    let mut copy = vec![0.0; if x.col_stride() == 1 { 0 } else { x.cols() }];
+    let mut copy = vec![0.0; if x.col_stride() == 1 || x.rows() == 0 { 0 } else { x.cols() }];
     for i in 0..x.rows() {
         if x.col_stride() == 1 {
-            f(i, x.as_ptr().wrapping_offset(i as isize * x.row_stride()));
+            f(i, x.as_ptr().wrapping_offset((i as isize).wrapping_mul(x.row_stride())));
         } else {
             copy.iter_mut().enumerate().for_each(|(j, copy)| *copy = x.get(i, j));
             f(i, copy.as_ptr());

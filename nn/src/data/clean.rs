@@ -100,8 +100,7 @@ impl Cleaner {
                 if !x.is_finite() {
                     *x = self.fill.as_ref().map_or(*x, |fill| fill[j]);
                     repairs.imputed += 1;
-                }
-                if *x < low || *x > high {
+                } else if *x < low || *x > high {
                     *x = x.clamp(low, high);
                     repairs.clipped += 1;
                 }

@@ -43,11 +43,11 @@ pub struct Table {
     pub data: Dataset,
     /// The names of the features; their places in the file where there is no header.
     pub features: Vec<String>,
-    /// The names of the classes, in order: as numbers if all of them are, else as text. Empty for a regression.
+    /// The names of the classes, in order: as whole numbers if all of them are, else as text. Empty for a regression.
     pub classes: Vec<String>,
 }
 
-/// Fields that say that a value is missing, beside the empty one; in any case.
+/// Fields that say that a value is missing, beside the empty one; in any case. As a class they are names like others.
 const MISSING: [&str; 5] = ["na", "n/a", "nan", "null", "?"];
 
 impl Table {
@@ -70,7 +70,16 @@ impl Table {
             .trim(csv::Trim::All)
             .from_path(file)
             .map_err(|problem| error(None, "", &problem))?;
-        let line_of = |problem: &csv::Error| problem.position().map(csv::Position::line);
+        // The reader's own lines count from the end of the record before, and know no CR LF.
+        let line_at = |place: &csv::Position| {
+            let text = std::fs::read(file).unwrap_or_default();
+            let breaks = |c: &u8| [b'\r', b'\n'].contains(c);
+            let byte = usize::try_from(place.byte()).unwrap_or(usize::MAX).min(text.len());
+            let begin = byte + text[byte..].iter().take_while(|c| breaks(c)).count();
+            let (before, pairs) = (&text[..begin], text[..begin].windows(2).filter(|two| two == b"\r\n").count());
+            1 + (before.iter().filter(|c| breaks(c)).count() - pairs) as u64
+        };
+        let line_of = |problem: &csv::Error| problem.position().map(line_at);
         let first = reader.headers().map_err(|problem| error(line_of(&problem), "", &problem))?.clone();
         let place = |i| if format.header { first[i].to_owned() } else { i.to_string() };
         let mut names: Vec<String> = (0..first.len()).map(place).collect();
@@ -86,18 +95,21 @@ impl Table {
         let (mut numbers, mut values, mut texts) = (Vec::new(), Vec::new(), Vec::new());
         for record in reader.records() {
             let record = record.map_err(|problem| error(line_of(&problem), "", &problem))?;
-            let line = record.position().map(csv::Position::line);
             for (i, field) in record.iter().enumerate() {
+                let wrong = |problem: &str| error(record.position().map(line_at), &names[i], &problem);
                 let number = || -> Result<f32> {
                     if field.is_empty() || MISSING.contains(&&*field.to_ascii_lowercase()) {
                         return Ok(f32::NAN);
                     }
-                    field.parse().map_err(|_| error(line, &names[i], &format!("holds {field:?}, which is no number")))
+                    field.parse().map_err(|_| wrong(&format!("holds {field:?}, which is no number")))
                 };
                 match (i == target, format.regression) {
                     (false, _) => numbers.push(number()?),
                     (true, true) => values.push(number()?),
-                    (true, false) if field.is_empty() => return Err(error(line, &names[i], &"names no class")),
+                    (true, false) if field.is_empty() => return Err(wrong("names no class")),
+                    (true, false) if field.contains(['\r', '\n']) => {
+                        return Err(wrong("names a class with a line break in it: is a quote not closed?"));
+                    }
                     (true, false) => texts.push(field.to_owned()),
                 }
             }

@@ -34,7 +34,10 @@ pub fn from_bytes(bytes: &[u8], file: &Path) -> Result<Mlp> {
     };
     let mut walk = Walk::new(file, graph)?;
     walk.go()?;
-    let Walk { layers, scaling, .. } = walk;
+    let Walk { layers, scaling, shares, start, .. } = walk;
+    if element(start) == UINT8 && !shares {
+        return Err(error(file, "graph", "takes pixels (UINT8), but does not begin with dividing them by 255"));
+    }
     let mut made = build(file, layers)?;
     if let Some(Scaling { centre, factor, base }) = scaling {
         let wide = |numbers: Vec<f32>| match numbers.as_slice() {
@@ -81,6 +84,8 @@ struct Walk<'a> {
     end: &'a str,
     layers: Vec<Layer>,
     scaling: Option<Scaling>,
+    /// Pixels have become shares of 255.
+    shares: bool,
     /// The node of a softmax, after which nothing may come.
     head: Option<String>,
 }
@@ -133,7 +138,7 @@ impl<'a> Walk<'a> {
             }
         }
         let (layers, scaling, head) = (Vec::new(), None, None);
-        Ok(Self { file, graph, constants, takers, start, end, layers, scaling, head })
+        Ok(Self { file, graph, constants, takers, start, end, layers, scaling, shares: false, head })
     }
 
     /// From the input to the output.
@@ -205,6 +210,7 @@ impl<'a> Walk<'a> {
                 self.scale(i, "Mul", scale)
             }
             _ if !ours => Err(self.refuse(i, format!("is of domain {:?}, which is not read", node.domain))),
+            "Flatten" if self.int(i, "axis", 1) != 1 => Err(self.refuse(i, "has an axis other than 1")),
             "Identity" | "Dropout" | "Flatten" => Ok(()),
             "Cast" if self.int(i, "to", 0) == i64::from(FLOAT) => Ok(()),
             "Reshape" => match node.input.get(1).and_then(|shape| self.constants.get(shape.as_str())) {
@@ -360,7 +366,10 @@ impl<'a> Walk<'a> {
             self.operand(i, at, 0)?;
         }
         let Some(layer) = self.layers.last() else {
-            let (_, numbers) = self.constant(i, operand)?;
+            let (dims, numbers) = self.constant(i, operand)?;
+            if dims.iter().rev().skip(1).any(|&rows| rows != 1) {
+                return Err(self.refuse(i, format!("input {operand} has dimensions {dims:?}, more than a row")));
+            }
             return self.scale(i, &node.op_type, numbers);
         };
         let free = layer.bias.is_none() && layer.activation.is_none();
@@ -377,7 +386,10 @@ impl<'a> Walk<'a> {
     /// Scaling of the inputs, in the order of a [`Scaler`].
     fn scale(&mut self, i: usize, op: &str, numbers: Vec<f32>) -> Result<()> {
         let pixels = element(self.start) == UINT8;
-        if self.layers.is_empty() && self.scaling.is_none() && pixels && op == "Mul" && numbers == [1.0 / 255.0] {
+        let share = matches!((op, numbers.as_slice()), ("Mul", [x]) if *x == 1.0 / 255.0)
+            || (op == "Div" && numbers == [255.0]);
+        if self.layers.is_empty() && self.scaling.is_none() && pixels && !self.shares && share {
+            self.shares = true;
             // What a data set of images does by itself.
             return Ok(());
         }
@@ -411,6 +423,9 @@ impl<'a> Walk<'a> {
     /// `scale (x - mean) / √(var + ε) + shift` of a layer's outputs becomes part of its weights, in `f64`.
     fn normalisation(&mut self, i: usize, at: &str) -> Result<()> {
         self.operand(i, at, 0)?;
+        if self.int(i, "training_mode", 0) != 0 {
+            return Err(self.refuse(i, "is in training mode"));
+        }
         let epsilon = f64::from(self.float(i, "epsilon", 1e-5));
         let Some(width) = self.layers.last().filter(|layer| layer.activation.is_none()).map(|layer| layer.outputs)
         else {

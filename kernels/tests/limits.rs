@@ -1,0 +1,70 @@
+//! Sizes and strides that safe views allow and no memory has.
+
+use kernels::{Activation, Backend, BatchMut, BatchRef, Gemm, MatMut, MatRef, Profile, Team};
+
+/// None of these is reached by an element, or has one.
+#[test]
+fn strides_and_sizes_without_elements() {
+    const BIG: usize = isize::MAX as usize;
+    const ALL: usize = usize::MAX;
+    let backend = Backend::active().unwrap();
+    let product = |a: MatRef<'_, f32>, b: MatRef<'_, f32>| {
+        let (m, n) = (a.rows(), b.cols());
+        let mut c = vec![0.0; m * n];
+        Gemm::new().run(a, b, MatMut::new(&mut c, m, n).unwrap()).unwrap();
+        c
+    };
+    let ones = [1.0; 200];
+    let view = |rows, cols, row, col| MatRef::with_strides(&ones[..], rows, cols, row, col).unwrap();
+    assert_eq!(product(view(1, 2, BIG, 1), view(2, 1, 1, 1)), [2.0]);
+    assert_eq!(product(view(1, 2, BIG, 1), view(2, 8, 8, 1)), [2.0; 8]);
+    assert_eq!(product(view(100, 1, 1, BIG), view(1, 100, 1, 1)), [1.0; 10_000]);
+    assert_eq!(product(view(100, 1, 1, 1), view(1, 100, BIG, 1)), [1.0; 10_000]);
+    let sizes = 1 << 62;
+    Gemm::<f32>::new().par(&Team::new(2)).explain(sizes, sizes, sizes).unwrap();
+
+    let gemm = Gemm::<f32>::new();
+    assert_eq!(gemm.pack_b(MatRef::<f32>::new(&[], 0, ALL).unwrap()).unwrap().shape(), (0, ALL));
+    assert_eq!(gemm.pack_a(MatRef::<f32>::new(&[], ALL, 0).unwrap()).unwrap().shape(), (ALL, 0));
+    // There is one element, but panels would be of 2^50.
+    let error = gemm.pack_b(MatRef::with_strides(&[1.0], 1 << 30, 1 << 20, 0, 0).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("1073741824"), "{error}");
+
+    for (rows, cols) in [(ALL, 0), (0, ALL)] {
+        backend.softmax(MatMut::new(&mut [], rows, cols).unwrap());
+        backend.log_softmax(MatMut::col_major(&mut [], rows, cols).unwrap());
+        backend.map_matrix(Activation::Relu, MatMut::new(&mut [], rows, cols).unwrap());
+        backend.map_matrix(Activation::Relu, MatMut::col_major(&mut [], rows, cols).unwrap());
+    }
+    backend.add_bias(&[], MatMut::new(&mut [], ALL, 0).unwrap()).unwrap();
+    backend.softmax(MatMut::with_strides(&mut [], 3, 0, BIG, 1).unwrap());
+    let mut sums = [1.0; 3];
+    backend.row_sums(MatRef::with_strides(&[], 3, 0, BIG, 1).unwrap(), &mut sums).unwrap();
+    assert_eq!(sums, [0.0; 3]);
+    backend.row_sums(MatRef::col_major(&[], 0, ALL).unwrap(), &mut []).unwrap();
+
+    let empty = |count, stride| BatchMut::<f32>::strided(&mut [], count, stride, 0, 4).unwrap();
+    for (count, stride) in [(ALL, 0), (3, ALL)] {
+        let (a, b) = (MatRef::<f32>::new(&[], 0, 2).unwrap(), MatRef::new(&ones[..8], 2, 4).unwrap());
+        gemm.run_batch(a, b, empty(count, stride)).unwrap();
+    }
+    let mut c = [1.0; 3];
+    let a = BatchRef::<f32>::strided(&[], 3, ALL, 1, 0).unwrap();
+    gemm.run_batch(a, MatRef::<f32>::new(&[], 0, 1).unwrap(), BatchMut::strided(&mut c, 3, 1, 1, 1).unwrap()).unwrap();
+    assert_eq!(c, [0.0; 3]);
+}
+
+#[test]
+fn what_an_index_cannot_count_is_refused() {
+    let wide = MatRef::with_strides(&[1.0], 1, (1 << 32) + 1, 0, 0).unwrap();
+    let error = Backend::active().unwrap().row_argmax(wide, &mut [0]).unwrap_err();
+    assert!(error.to_string().contains("4294967297"), "{error}");
+}
+
+/// It says that it is empty, and never ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_profile_without_end_is_refused() {
+    let error = Profile::load("/proc/self/pagemap").unwrap_err().to_string();
+    assert!(error.contains("/proc/self/pagemap"), "{error}");
+}
