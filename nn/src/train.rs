@@ -117,8 +117,6 @@ pub struct Trainer<'e> {
     checkpoint: Option<PathBuf>,
     /// The parameters that stay 0.
     zeros: Vec<usize>,
-    /// The next `fit` does what is left of another.
-    resumed: bool,
 }
 
 impl<'e> Trainer<'e> {
@@ -139,7 +137,6 @@ impl<'e> Trainer<'e> {
             history: Vec::new(),
             checkpoint: None,
             zeros: Vec::new(),
-            resumed: false,
             model,
             recipe,
         })
@@ -168,7 +165,7 @@ impl<'e> Trainer<'e> {
 
     /// Goes through the data [`Recipe::epochs`] times, each time in a new order; returns what each epoch ended with.
     /// Called again, it goes on: the optimiser keeps its state, the next orders are new ones. After
-    /// [`Self::resume`], the first call does what is left; nothing, where the training had ended.
+    /// [`Self::resume`], the first call does what is left, or where the training had ended, all of it once more.
     ///
     /// # Errors
     /// When the data do not fit the model, or there are none; when the loss is no longer finite; when a checkpoint can't
@@ -193,8 +190,7 @@ impl<'e> Trainer<'e> {
             data.check_targets(&self.recipe.loss, self.model.outputs())?;
         }
         let epochs = self.recipe.epochs;
-        let resumed = std::mem::take(&mut self.resumed);
-        if self.progress.epochs >= self.progress.goal && !resumed {
+        if self.progress.epochs >= self.progress.goal {
             self.progress.goal = self.progress.epochs + epochs as u64;
             self.progress.watch = Watch::default();
         }
@@ -374,7 +370,6 @@ impl<'e> Trainer<'e> {
         let mut trainer = Self::new(model, training.recipe, engine).map_err(whole)?;
         (trainer.state, trainer.best) = (training.state, training.best);
         (trainer.progress, trainer.history) = (training.progress, training.history);
-        trainer.resumed = trainer.progress.epochs > 0;
         Ok(trainer)
     }
 }
