@@ -245,9 +245,7 @@ fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize
     let tiles = &kernel.tiles[rows - 1];
     let tile_fn = match vectors == tiles.masked.len() {
         true if last == kernel.lanes => tiles.full,
-        true if last.is_power_of_two() && x.k >= SHARING && !tiles.shared.is_empty() => {
-            tiles.shared[last.trailing_zeros() as usize]
-        }
+        true if [2, 4].contains(&last) && x.k >= SHARING && !tiles.shared.is_empty() => tiles.shared[last / 4],
         _ => tiles.masked[vectors - 1],
     };
     let shape = Shape {

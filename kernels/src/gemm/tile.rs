@@ -79,8 +79,8 @@ pub(crate) struct Tiles<T: 'static> {
     pub masked: &'static [TileFn<T>],
     /// As wide as the widest of `masked`, every lane in use.
     pub full: TileFn<T>,
-    /// `shared[log2(last)]`, where there are any, are as wide as the widest of `masked`, for as many lanes in the last vector,
-    /// which several rows share.
+    /// As wide as the widest of `masked`, where there are any: `shared[0]` for two lanes in the last vector, which several rows share,
+    /// and `shared[1]` for four.
     pub shared: &'static [TileFn<T>],
 }
 
@@ -370,10 +370,10 @@ pub(crate) const fn tiles2<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> 
     Tiles { masked: &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>], full: entry::<S, T, MR, 2, 0>, shared: &[] }
 }
 
-/// The same for vectors of eight, and one that rows share where they have one, two or four lanes of it.
+/// The same for vectors of eight, and one that rows share where they have two or four lanes of it.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const fn tiles2_shared<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
-    let shared = &[entry::<S, T, MR, 2, 8>, entry::<S, T, MR, 2, 4>, entry::<S, T, MR, 2, 2>];
+    let shared = &[entry::<S, T, MR, 2, 4>, entry::<S, T, MR, 2, 2>];
     Tiles { shared, ..tiles2::<S, T, MR>() }
 }
 
@@ -415,7 +415,7 @@ mod tests {
     type Fused = Portable<true>;
 
     const fn odd<const MR: usize>() -> Tiles<f32> {
-        Tiles { shared: &[entry::<Fused, f32, MR, 2, 4>, entry::<Fused, f32, MR, 2, 2>], ..tiles2::<Fused, f32, MR>() }
+        Tiles { shared: &[entry::<Fused, f32, MR, 2, 2>], ..tiles2::<Fused, f32, MR>() }
     }
 
     /// A row of the table that no CPU has: tiles of an odd height, and shared vectors in plain Rust.

@@ -438,7 +438,7 @@ const F32: &[Tiles<f32>] = &[
     tile::tiles8::<Avx2, f32, 1>(),
     tile::tiles4::<Avx2, f32, 2>(),
     tile::tiles2::<Avx2, f32, 3>(),
-    tile::tiles2_shared::<Avx2, f32, 4>(),
+    tile::tiles2::<Avx2, f32, 4>(),
     tile::tiles2_shared::<Avx2, f32, 5>(),
     tile::tiles2_shared::<Avx2, f32, 6>(),
     tile::tiles1::<Avx2, f32, 7>(),
