@@ -5,6 +5,7 @@
 //! and beyond what a twin of the incumbent does, and no shape loses. When no coordinate gains any more, the descent begins
 //! anew from a random point near the incumbent, until the time is up.
 
+use crate::case::layout;
 use crate::measure::{self, Samples};
 use crate::number::Number;
 use crate::stats::{self, Estimate, Verdict, geometric_mean_of, noise_floor, verdict};
@@ -328,8 +329,7 @@ impl<T: Number> Work<T> {
     /// How a tuning computes it, in words that are equal where the ways are.
     fn way(&self, gemm: &Gemm<'_, T>) -> String {
         let ([m, k, n], a_transposed) = self.shape;
-        let a = if a_transposed { Layout::col_major(m, k) } else { Layout::row_major(m, k) };
-        let way = gemm.explain_layouts(a, Layout::row_major(k, n), Layout::row_major(m, n));
+        let way = gemm.explain_layouts(layout(m, k, a_transposed), Layout::row_major(k, n), Layout::row_major(m, n));
         way.map_or_else(|error| error.to_string(), |way| way.to_string())
     }
 

@@ -124,8 +124,8 @@ struct Shared {
 #[repr(align(64))]
 struct Counter(AtomicUsize);
 
-/// Threads of a team.
-const MOST: usize = 4000;
+/// Threads of a team, and as many as a product is cut for.
+pub(crate) const MOST: usize = 4000;
 
 const OPEN: usize = 1 << 12;
 const CALL: usize = OPEN << 1;

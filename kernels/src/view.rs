@@ -84,6 +84,12 @@ impl std::fmt::Display for Layout {
     }
 }
 
+/// `i` strides. Wraps instead of panicking, as a stride that reaches no element may be any number.
+#[inline(always)]
+pub(crate) const fn times(i: usize, stride: isize) -> isize {
+    (i as isize).wrapping_mul(stride)
+}
+
 /// A read-only matrix view.
 pub struct MatRef<'a, T> {
     ptr: *const T,
@@ -251,8 +257,7 @@ impl<'a, T> MatRef<'a, T> {
     /// Where element `(i, j)` lies; both indices are in range.
     #[inline]
     fn at(&self, i: usize, j: usize) -> *const T {
-        let (row, col) = ((i as isize).wrapping_mul(self.row_stride), (j as isize).wrapping_mul(self.col_stride));
-        self.ptr.wrapping_offset(row.wrapping_add(col))
+        self.ptr.wrapping_offset(times(i, self.row_stride).wrapping_add(times(j, self.col_stride)))
     }
 }
 

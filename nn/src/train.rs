@@ -264,8 +264,7 @@ impl<'e> Trainer<'e> {
             best.copy_from_slice(parameters);
             means.copy_from_slice(running);
         }
-        let since = self.progress.watch.since;
-        since > 0 && since >= patience
+        self.progress.watch.since >= patience.max(1)
     }
 
     /// That of the next step.

@@ -4,7 +4,7 @@ mod function;
 mod product;
 
 pub use function::{Function, Functions, by_name};
-pub use product::Product;
+pub use product::{Product, layout};
 
 use crate::contender::Contender;
 use crate::measure::{self, Plan, Samples, Timed};

@@ -5,7 +5,7 @@ use crate::contender::Contender;
 use crate::measure::Timed;
 use crate::number::{NaiveProduct, Number};
 use crate::verify::{self, Oracle};
-use kernels::{Backend, MatMut, MatRef, Par, Precision, Serial, Team};
+use kernels::{Backend, Layout, MatMut, MatRef, Par, Precision, Serial, Team};
 use peers::Factor;
 use std::fmt;
 use std::hint::black_box;
@@ -110,6 +110,11 @@ impl<T: Number> Product<T> {
             gemm.run(a, b, MatMut::new(c, self.m, self.n)?)
         }))
     }
+}
+
+/// The layout of a dense matrix, row-major or stored as its transpose.
+pub fn layout(rows: usize, cols: usize, transposed: bool) -> Layout {
+    if transposed { Layout::col_major(rows, cols) } else { Layout::row_major(rows, cols) }
 }
 
 /// The `rows` x `cols` matrix in a slice that may hold its transpose.

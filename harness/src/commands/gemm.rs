@@ -1,7 +1,7 @@
 //! `harness gemm`: matrix products in depth, against other libraries: single shapes, the table of references, sweeps.
 
 use super::{json, rivals};
-use crate::case::{self, Comparison, Measured, Product};
+use crate::case::{self, Comparison, Measured, Product, layout};
 use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
@@ -296,11 +296,7 @@ fn explanations<T: Number>(
         let chosen = Backend::active().is_ok_and(|active| std::ptr::eq(row, active));
         let gemm = if chosen { Gemm::<T>::new() } else { Gemm::new().backend(row) };
         let gemm = T::in_precision(gemm, precision).unwrap_or(gemm);
-        let stored = |rows, cols, transposed| match transposed {
-            true => Layout::col_major(rows, cols),
-            false => Layout::row_major(rows, cols),
-        };
-        let (a, b) = (stored(m, k, transposed[0]), stored(k, n, transposed[1]));
+        let (a, b) = (layout(m, k, transposed[0]), layout(k, n, transposed[1]));
         Ok(gemm.par(&Team::new(threads)).explain_layouts(a, b, Layout::row_major(m, n))?)
     })
     .collect()

@@ -14,6 +14,7 @@ use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::par::nth;
 use crate::simd::{LINE, prefetch};
+use crate::view::times;
 use std::hint::assert_unchecked;
 use std::ops::Range;
 
@@ -253,7 +254,7 @@ fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize
         a_col: a.col,
         b_row: x.b.row,
         // Panels, or adjacent columns: then `col` is 1.
-        b_panel: (kernel.nr as isize).wrapping_mul(x.b.col),
+        b_panel: times(kernel.nr, x.b.col),
         c_row: x.c.row,
         k: x.k,
         last,

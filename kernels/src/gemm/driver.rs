@@ -12,9 +12,9 @@ use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::bf16::Bf16;
-use crate::par::{Par, run_once, share};
+use crate::par::{MOST, Par, run_once, share};
 use crate::simd::LINE;
-use crate::view::Layout;
+use crate::view::{Layout, times};
 
 /// A matrix without its lifetime: base, row stride, column stride.
 ///
@@ -49,8 +49,7 @@ impl<T> Matrix<T> {
     /// The part that begins at row `i` and column `j`; of panels, at the start of one.
     #[inline(always)]
     pub(crate) fn at(self, i: usize, j: usize) -> Self {
-        // Wrapping, as views may have strides that no element is reached by.
-        let by = (i as isize).wrapping_mul(self.row).wrapping_add((j as isize).wrapping_mul(self.col));
+        let by = times(i, self.row).wrapping_add(times(j, self.col));
         let ptr = match self.bf16 {
             true => self.ptr.cast::<Bf16>().wrapping_offset(by).cast(),
             false => self.ptr.wrapping_offset(by),
@@ -173,7 +172,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let mut jobs = (1, 1);
     // How many threads pay, before it costs anything to ask how many there are.
     let paid = m.saturating_mul(n).saturating_mul(x.k) / tuning.thread_work.max(1);
-    let threads = if paid < 2 { 1 } else { paid.min(set.par.threads()).min(THREADS) };
+    let threads = if paid < 2 { 1 } else { paid.min(set.par.threads()).min(MOST) };
     if threads > 1 {
         jobs = grid(kernel, (m, x.k, n), threads, paid);
         (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
@@ -189,7 +188,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy.
-    let enough = tuning.enough(kernel, (x.k, n), crowded::<T>(b.row));
+    let enough = tuning.enough(kernel, (x.k, n), crowded::<T>(b.row, 2048));
     let pack_b = !b.packed && (b.col != 1 || m >= enough || b.bf16);
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() >= 2048 / size_of::<T>();
@@ -201,10 +200,10 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
 }
 
-/// Whether rows so far apart begin in two sets of the first cache, which can't keep a line of each then: read where they lie,
-/// they come from the second cache each time.
-fn crowded<T>(row: isize) -> bool {
-    row.unsigned_abs().wrapping_mul(size_of::<T>()).is_multiple_of(2048)
+/// Whether rows so far apart are a multiple of `bytes` apart. At 2 KiB they begin in two sets of the first cache, at 4 KiB in one,
+/// which can't keep a line of each then: read where they lie, they come from the second cache each time.
+pub(super) fn crowded<T>(row: isize, bytes: usize) -> bool {
+    row.unsigned_abs().wrapping_mul(size_of::<T>()).is_multiple_of(bytes)
 }
 
 /// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
@@ -229,9 +228,6 @@ fn grid<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads:
     let many = if paid / (4 * threads) >= 2 { best(4 * threads, SIDE) } else { None };
     many.filter(|(jm, jn)| jm * jn > threads).or_else(|| best(threads, 1)).unwrap_or((1, 1))
 }
-
-/// More threads than these are not asked for.
-const THREADS: usize = 1 << 12;
 
 /// Rows or columns of a part, where there are more parts than threads: fewer read the other operand too often.
 const SIDE: usize = 64;

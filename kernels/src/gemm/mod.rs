@@ -307,8 +307,8 @@ impl<'a, T: Element> Gemm<'a, T> {
         let call = Self { plan: None, backend: Some(backend), ..*self };
         // What holds for the first of even batches holds for all.
         let even = a.is_even() && b.is_even() && c.is_even();
-        let mut work = 0_usize;
-        for i in 0..if even { count.min(1) } else { count } {
+        let (different, mut work) = (if even { count.min(1) } else { count }, 0_usize);
+        for i in 0..different {
             let (a, b) = (a.get(i), b.get(i));
             check_shapes(&a.layout, &b.layout, &c.layout(i))?;
             call.epilogue(backend, self.precision, &a, &b)?;

@@ -10,7 +10,7 @@
 //!
 //! One packer serves both operands: B is A with its strides swapped. Bf16 numbers are widened to f32 on the way.
 
-use super::driver::Matrix;
+use super::driver::{Matrix, crowded};
 use super::precision::{Convert, Precision};
 use super::tile::Float;
 use crate::bf16::Bf16;
@@ -139,8 +139,7 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
 #[inline(always)]
 unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
     let (line, width) = (x.from.row, x.width);
-    let crowded = line.unsigned_abs().wrapping_mul(size_of::<T>()).is_multiple_of(4096);
-    let most = if crowded { S::LANES } else { panel.lines };
+    let most = if crowded::<T>(line, 4096) { S::LANES } else { panel.lines };
     for first in (0..panel.lines).step_by(most) {
         let lines = most.min(panel.lines - first);
         let mut next_from = x.from.at(panel.first + first, 0).ptr.cast_const();

@@ -97,7 +97,9 @@ impl<T: Element> Packed<T> {
             .and_then(|size| Buffer::new::<T>(lines.div_ceil(width).checked_mul(size)?))
             .ok_or(Error::OutOfBounds { len: isize::MAX.cast_unsigned(), shape: (rows, cols), strides: (width, k) })?;
         let size = size.unwrap_or_default();
-        for first in (0..if k == 0 { 0 } else { lines }).step_by(width) {
+        // Without elements there may be more lines than could be counted through.
+        let filled = if k == 0 { 0 } else { lines };
+        for first in (0..filled).step_by(width) {
             let to = panels.as_ptr::<T>().wrapping_add(first / width * size);
             let from = from.at(first, 0);
             let panel = Pack { from, lines: width.min(lines - first), k, to, width, precision };

@@ -25,6 +25,7 @@ use crate::CHUNK;
 use crate::backend::{Backend, Kernel};
 use crate::math::Activation;
 use crate::simd::Simd;
+use crate::view::times;
 use std::array::from_fn;
 use std::ops::{Add, Mul};
 
@@ -214,11 +215,11 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
     // compiler makes a chain of MR additions of it, as long as the multiplications take, or keeps differences on the
     // stack; what it can't see through it can't combine.
     let mut group: [*const T; 4] = from_fn(|g| {
-        let first = x.a.wrapping_offset((4 * g as isize).wrapping_mul(t.a_row));
+        let first = x.a.wrapping_offset(times(4 * g, t.a_row));
         if 4 * g < MR { opaque(first) } else { first }
     });
     let step: [isize; 4] = from_fn(|g| if 4 * g < MR { opaque_stride(t.a_col) } else { 0 });
-    let a_row = [0, t.a_row, opaque_stride(t.a_row.wrapping_mul(2)), opaque_stride(t.a_row.wrapping_mul(3))];
+    let a_row = [0, t.a_row, opaque_stride(times(2, t.a_row)), opaque_stride(times(3, t.a_row))];
     let alpha = s.splat(x.alpha);
     let (mut b, mut beta, mut k) = (x.b, x.beta, t.k);
     loop {
@@ -284,7 +285,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         }
         if SHARE > 1 {
             for i in 0..MR {
-                acc[i][NV - 1] = from(s, shared[i / SHARE], i % SHARE * lanes);
+                acc[i][NV - 1] = lanes_from(s, shared[i / SHARE], i % SHARE * lanes);
             }
         }
         if beta == T::ZERO {
@@ -332,7 +333,7 @@ fn repeat<S: Simd<T>, T>(s: S, mut v: S::V, n: usize) -> S::V {
 
 /// The lanes of `v` from lane `at` on, as far as the next power of two that `at` is a multiple of; then anything.
 #[inline(always)]
-fn from<S: Simd<T>, T>(s: S, mut v: S::V, at: usize) -> S::V {
+fn lanes_from<S: Simd<T>, T>(s: S, mut v: S::V, at: usize) -> S::V {
     if at & 1 > 0 {
         v = s.trn::<1>(v, v).1;
     }

@@ -156,12 +156,15 @@ mod tests {
             let kernel = &backend.f32;
             let tuning = Tuning::model(kernel, Cpu::get());
             for (m, k) in [(1, 1), (1, 5000), (100, 1), (100, 300), (100, 5000), (100_000, 100_000)] {
-                let Blocking { kc, nc } = tuning.blocks(kernel, (m, k), true).fit(kernel.nr);
-                assert!(kc.is_multiple_of(CHUNK) && nc.is_multiple_of(kernel.nr));
-                assert!(kc < k + CHUNK && kc <= 4 * CHUNK);
-                let depth = kc.min(k);
-                assert!(depth * nc <= tuning.block + depth * kernel.nr, "{depth} x {nc}");
-                assert!(depth * (nc + kernel.nr) >= tuning.block, "{depth} x {nc} is too small");
+                for in_rows in [false, true] {
+                    let Blocking { kc, nc } = tuning.blocks(kernel, (m, k), in_rows).fit(kernel.nr);
+                    assert!(kc.is_multiple_of(CHUNK) && nc.is_multiple_of(kernel.nr));
+                    assert!(kc < k + CHUNK && kc <= 4 * CHUNK);
+                    let depth = kc.min(k);
+                    assert!(depth * nc <= tuning.block + depth * kernel.nr, "{depth} x {nc}");
+                    let narrow = m <= kernel.mr && !in_rows;
+                    assert!(narrow || depth * (nc + kernel.nr) >= tuning.block, "{depth} x {nc} is too small");
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::rows::{Group, Sum, first, fold};
 use crate::simd::{GROUP, SimdF32};
+use crate::view::times;
 
 /// A matrix whose rows have adjacent elements.
 #[derive(Clone, Copy)]
@@ -13,7 +14,7 @@ pub(crate) struct Dense {
 impl Dense {
     /// Where row `i` begins.
     fn at(self, i: usize) -> *mut f32 {
-        self.ptr.wrapping_offset((i as isize).wrapping_mul(self.row))
+        self.ptr.wrapping_offset(times(i, self.row))
     }
 }
 

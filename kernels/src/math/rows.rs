@@ -8,7 +8,7 @@ use super::ln::{Ln, Log1p};
 use super::parts::reciprocal;
 use super::slices::{self, Unary};
 use crate::simd::{GROUP, SimdF32};
-use crate::view::{MatMut, MatRef};
+use crate::view::{MatMut, MatRef, times};
 
 /// A matrix whose rows are worked on: as [`MatMut`], with the obligations passed on to the caller.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ impl Rows {
 
     /// Where row `i` begins.
     pub(super) fn at(self, i: usize) -> *mut f32 {
-        self.ptr.wrapping_offset((i as isize).wrapping_mul(self.row))
+        self.ptr.wrapping_offset(times(i, self.row))
     }
 
     pub(super) const fn rows(self) -> usize {
@@ -513,7 +513,7 @@ pub(super) unsafe fn column_sums<S: SimdF32>(x: MatRef<'_, f32>, out: &mut [f32]
     s.run(
         #[inline(always)]
         || {
-            let row = |i: usize| x.as_ptr().wrapping_offset((i as isize).wrapping_mul(x.row_stride()));
+            let row = |i: usize| x.as_ptr().wrapping_offset(times(i, x.row_stride()));
             // Each sum is a chain of additions: as many side by side as hide their latency.
             const WIDE: usize = 8;
             let wide = cols / (WIDE * S::LANES) * (WIDE * S::LANES);
@@ -558,7 +558,7 @@ fn each_row(x: MatRef<'_, f32>, mut f: impl FnMut(usize, *const f32)) {
     let mut copy = vec![0.0; if x.col_stride() == 1 || x.rows() == 0 { 0 } else { x.cols() }];
     for i in 0..x.rows() {
         if x.col_stride() == 1 {
-            f(i, x.as_ptr().wrapping_offset((i as isize).wrapping_mul(x.row_stride())));
+            f(i, x.as_ptr().wrapping_offset(times(i, x.row_stride())));
         } else {
             copy.iter_mut().enumerate().for_each(|(j, copy)| *copy = x.get(i, j));
             f(i, copy.as_ptr());

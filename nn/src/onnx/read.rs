@@ -296,10 +296,9 @@ impl<'a> Walk<'a> {
     /// A constant operand that is added to, or multiplies, rows of `width`: as many numbers, or one for all.
     fn row(&self, i: usize, operand: usize, width: usize) -> Result<Vec<f32>> {
         let (dims, numbers) = self.constant(i, operand)?;
-        let rows: usize = dims.iter().rev().skip(1).product();
         match numbers.as_slice() {
             &[one] => Ok(vec![one; width]),
-            _ if numbers.len() == width && rows == 1 => Ok(numbers),
+            _ if numbers.len() == width && is_row(&dims) => Ok(numbers),
             _ => Err(self.refuse(i, format!("input {operand} has dimensions {dims:?} for {width} columns"))),
         }
     }
@@ -367,7 +366,7 @@ impl<'a> Walk<'a> {
         }
         let Some(layer) = self.layers.last() else {
             let (dims, numbers) = self.constant(i, operand)?;
-            if dims.iter().rev().skip(1).any(|&rows| rows != 1) {
+            if !is_row(&dims) {
                 return Err(self.refuse(i, format!("input {operand} has dimensions {dims:?}, more than a row")));
             }
             return self.scale(i, &node.op_type, numbers);
@@ -445,6 +444,11 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether all dimensions but the last are 1.
+fn is_row(dims: &[usize]) -> bool {
+    dims.iter().rev().skip(1).all(|&rows| rows == 1)
 }
 
 fn build(file: &Path, mut layers: Vec<Layer>) -> Result<Mlp> {
