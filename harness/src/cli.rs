@@ -7,7 +7,7 @@ use crate::commands::{
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -84,7 +84,7 @@ enum Command {
 /// Reads the command line, does what it says, and answers with the exit code.
 pub fn main() -> ExitCode {
     interrupt::install();
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads on, as under `| head`: what a shell tells of a program that SIGPIPE ends.
@@ -95,17 +95,28 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "{}{error}", if interrupted { "" } else { "error: " });
             match error {
                 Error::Interrupted => ExitCode::from(interrupt::EXIT_CODE),
-                Error::Usage(_) => ExitCode::from(2),
+                Error::Usage(_) | Error::Twice { .. } => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
     }
 }
 
+/// The command line, in which a negative number is a value: that it is too small is then what is said of it.
+fn command() -> clap::Command {
+    let negative = |command: clap::Command| {
+        command.mut_args(|arg| {
+            let value = arg.get_action().takes_values();
+            arg.allow_negative_numbers(value)
+        })
+    };
+    negative(Cli::command()).mut_subcommands(negative)
+}
+
 /// Whether a command line, the name of the program first, is well formed; nothing is done. For the fuzzer.
 #[must_use]
 pub fn accepts<'a>(arguments: impl IntoIterator<Item = &'a str>) -> bool {
-    Cli::try_parse_from(arguments).is_ok()
+    command().try_get_matches_from(arguments).is_ok_and(|matches| Cli::from_arg_matches(&matches).is_ok())
 }
 
 fn run(cli: Cli) -> Result<()> {
@@ -123,7 +134,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Predict(args) => predict::run(&args, &mut console),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "harness", &mut script);
+            clap_complete::generate(shell, &mut command(), "harness", &mut script);
             Ok(console.data(&String::from_utf8_lossy(&script))?)
         }
         Command::Info(args) => info::run(&args, &mut console),
@@ -142,6 +153,6 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

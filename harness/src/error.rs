@@ -39,6 +39,12 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A file would be written over what the same command reads or writes.
+    #[error("{} is named twice: the one would replace the other", path.display())]
+    Twice {
+        /// Which.
+        path: PathBuf,
+    },
     /// A file is larger than anything that is expected there.
     #[error("{} is larger than {most} bytes", path.display())]
     FileTooLarge {

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::interrupt;
+use nn::files::{place, writable};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The directory with the data: the one that was named, else `data/mnist` here, else that of the workspace.
@@ -20,35 +21,50 @@ pub fn data_dir(named: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// Makes the directory that `path` is to be written in, so that a long run does not end with a surprise.
-pub fn prepare(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Err(Error::Write { path: path.to_owned(), source: std::io::ErrorKind::IsADirectory.into() });
-    }
-    let dir = path.parent().unwrap_or(Path::new(""));
-    if dir.as_os_str().is_empty() {
+/// Whether there is a file that a command of this program makes.
+///
+/// # Errors
+/// When not, with the name of the command.
+pub fn exists(path: &Path, command: &str) -> Result<()> {
+    if path.exists() {
         return Ok(());
     }
-    fs::create_dir_all(dir).map_err(|source| Error::Write { path: dir.to_owned(), source })
+    let missing = io::Error::new(io::ErrorKind::NotFound, format!("no such file; `{command}` makes one"));
+    Err(Error::Read { path: path.to_owned(), source: missing })
 }
 
-/// Writes the file beside its place, then moves it there: nobody ever sees half of it, not even after Ctrl-C.
+/// Makes the directories that the outputs of a command are to be written in, and looks whether they can be, so that a
+/// long run does not end with a surprise. No output may be one of the inputs, nor another output.
+///
+/// # Errors
+/// Those of the operating system, and [`Error::Twice`].
+pub fn prepare(inputs: &[&Path], outputs: &[&Path]) -> Result<()> {
+    for (i, file) in outputs.iter().enumerate() {
+        // What is no file, like a pipe, loses nothing by being written to twice.
+        let same = |other: &&&Path| place(file) == place(other) && (file.is_file() || !file.exists());
+        if inputs.iter().chain(&outputs[..i]).any(|other| same(&other)) {
+            return Err(Error::Twice { path: file.to_path_buf() });
+        }
+    }
+    for file in outputs {
+        if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir).map_err(|source| {
+                let is_file = source.kind() == io::ErrorKind::AlreadyExists;
+                let source = if is_file { io::ErrorKind::NotADirectory.into() } else { source };
+                Error::Write { path: dir.to_owned(), source }
+            })?;
+        }
+        writable(file)?;
+    }
+    Ok(())
+}
+
+/// [`nn::files::write_whole`], which Ctrl-C waits for.
+///
+/// # Errors
+/// As there.
 pub fn write_whole(path: &Path, content: &(impl AsRef<[u8]> + ?Sized)) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let write = || {
-        let mut file = File::create(&beside)?;
-        file.write_all(content.as_ref())?;
-        // What is moved into place is on the disk.
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    interrupt::whole(write).map_err(|source| {
-        // It may never have come to be; the first error is the one to tell of.
-        let _ = fs::remove_file(&beside);
-        Error::Write { path: path.to_owned(), source }
-    })
+    Ok(interrupt::whole(|| nn::files::write_whole(path, content.as_ref()))?)
 }
 
 /// Reads a file of at most so many bytes.

@@ -1,7 +1,7 @@
 //! A trained model from a file, in f32 or in 8 bits, and how fast predictions are.
 
 use crate::error::Result;
-use nn::{Dataset, Mlp, Predictor, Quantized};
+use nn::{Dataset, Error, Kind, Mlp, Predictor, Quantized};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -18,11 +18,12 @@ impl Model {
     /// Reads either.
     ///
     /// # Errors
-    /// When the file holds neither; the error is that of a model in f32.
+    /// When the file holds neither.
     pub fn load(file: &Path) -> Result<Self> {
         match Mlp::load(file) {
             Ok(model) => Self::exact(model),
-            Err(error) => Quantized::load(file).map(Self::EightBits).map_err(|_| error.into()),
+            Err(Error::Kind { found: Kind::EightBits, .. }) => Ok(Self::EightBits(Quantized::load(file)?)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -33,6 +34,14 @@ impl Model {
     pub fn exact(model: Mlp) -> Result<Self> {
         let predictor = Predictor::new(&model)?;
         Ok(Self::Exact(Box::new((model, predictor))))
+    }
+
+    /// Numbers that it takes for a sample.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Exact(exact) => exact.0.inputs(),
+            Self::EightBits(model) => model.inputs(),
+        }
     }
 
     /// Numbers that it puts out for a sample.

@@ -90,7 +90,7 @@ pub fn fit(
 ) -> Result<Vec<EpochEnd>> {
     let _watch = Watch::begin();
     console.begin_status();
-    let mut lines = EpochLines { console, batches: 0, shown: 0.0, failed: None };
+    let mut lines = EpochLines { console, done: 0, batches: 0, shown: 0.0, failed: None };
     let history = trainer.fit_and_validate(data, validation, &mut lines)?;
     let failed = lines.failed;
     console.end();
@@ -103,7 +103,8 @@ pub fn fit(
 
 struct EpochLines<'a> {
     console: &'a Console,
-    /// Steps in an epoch.
+    /// Steps of the epoch that are done, and all of them.
+    done: usize,
     batches: usize,
     /// When the live line was last drawn, in seconds since the epoch began.
     shown: f64,
@@ -129,16 +130,17 @@ impl Observer for EpochLines<'_> {
             self.shown = 0.0;
             self.print(format_args!("Epoch {}/{}", event.epoch + 1, event.epochs))?;
         }
+        self.done = event.batch + 1;
         if event.seconds - self.shown > 0.1 {
             self.shown = event.seconds;
-            self.console.status(keras_line(event.batch + 1, event.batches, event.seconds, &event.metrics));
+            self.console.status(keras_line(self.done, self.batches, event.seconds, &event.metrics));
         }
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn on_epoch(&mut self, event: &EpochEnd) -> ControlFlow<()> {
         self.console.status("");
-        let mut line = keras_line(self.batches, self.batches, event.seconds, &event.metrics);
+        let mut line = keras_line(self.done, self.batches, event.seconds, &event.metrics);
         if let Some(Metrics { accuracy, loss }) = event.validation {
             line += &format!(" - val_accuracy: {accuracy:.4} - val_loss: {loss:.4}");
         }

@@ -222,8 +222,8 @@ fn wrong_usage_exits_with_2() {
     fails(&mut harness(&["--fast"]), 2, &["--fast", "Usage"]);
     fails(&mut harness(&["fly"]), 2, &["fly"]);
     fails(&mut harness(&["train", "--hidden", "0"]), 2, &["--hidden", "0"]);
-    fails(&mut harness(&["train", "--lr", "-1"]), 2, &["-1"]);
-    fails(&mut harness(&["train", "--lr", "nan"]), 2, &["--lr", "positive"]);
+    fails(&mut harness(&["train", "--lr", "-1"]), 2, &["-1", "above 0"]);
+    fails(&mut harness(&["train", "--lr", "nan"]), 2, &["--lr", "above 0"]);
     fails(&mut harness(&["train", "--batch", "many"]), 2, &["--batch", "many"]);
     fails(&mut harness(&["train", "--engine", "naive", "--threads", "2"]), 2, &["one thread"]);
 }
@@ -239,6 +239,65 @@ fn info_tells_what_there_is() {
     }
     assert_eq!(text.matches("chosen").count(), 1, "{text}");
     assert!(text.contains("40 + 12 images of 4x5"), "{text}");
+    // A profile that is not used is not named as if it were.
+    fs::write(tiny.file("profile"), "no profile").unwrap();
+    let output = run(harness(&["info", "--data"]).arg(tiny.path()).env("KERNELS_PROFILE", tiny.file("profile")));
+    assert!(stdout(&output).contains("KERNELS_PROFILE is ignored"), "{}", stdout(&output));
+}
+
+#[test]
+#[cfg(unix)]
+fn standard_output_takes_the_record_under_either_name() {
+    let tiny = Tiny::new();
+    for name in ["-", "/dev/stdout"] {
+        let output = run(harness(&["info", "--json", name, "--data"]).arg(tiny.path()));
+        let record: Value = serde_json::from_str(&stdout(&output)).expect("nothing but the record");
+        assert_eq!(record["schema"], "harness/info/1");
+    }
+}
+
+#[test]
+fn test_sets_that_do_not_fit_are_found_before_training() {
+    for (dims, labels, says) in [
+        (&[0, CLASSES, 5], &[][..], &["t10k-images-idx3-ubyte", "no samples"][..]),
+        (&[1, 3, 5], &[0], &["t10k-images-idx3-ubyte", "3x5", "20 inputs"]),
+    ] {
+        let tiny = Tiny::new();
+        idx(&tiny.file("t10k-images-idx3-ubyte"), dims, &vec![0; dims.iter().product()]);
+        idx(&tiny.file("t10k-labels-idx1-ubyte"), &[labels.len()], labels);
+        fails(&mut tiny.train(&[]), 1, says);
+        assert!(stdout(&run(&mut tiny.train(&[]))).is_empty(), "it has begun");
+    }
+}
+
+#[test]
+fn classes_without_images_are_told_of() {
+    let tiny = Tiny::new();
+    let mut labels: Vec<u8> = (0..40).map(|i| (i % CLASSES) as u8).collect();
+    labels[7] = 250;
+    idx(&tiny.file("train-labels-idx1-ubyte"), &[40], &labels);
+    let text = stdout(&run(&mut tiny.train(&[])));
+    assert!(text.contains("246 of the 251 classes"), "{text}");
+}
+
+#[test]
+fn a_report_of_accuracy_replaces_no_other_file() {
+    let tiny = Tiny::new();
+    let certify = |more: &[&str], out: &str| {
+        let mut command = harness(&["certify", "--function", "relu", "--sample", "100000007", "--isa", "plain"]);
+        command.args(more).arg("--out").arg(tiny.file(out));
+        command
+    };
+    fs::write(tiny.file("letter"), "Dear reader").unwrap();
+    fails(&mut certify(&[], "letter"), 1, &["letter", "no report"]);
+    assert_eq!(fs::read_to_string(tiny.file("letter")).unwrap(), "Dear reader");
+    for _ in 0..2 {
+        assert!(run(&mut certify(&[], "report")).status.success());
+    }
+    let report = fs::read_to_string(tiny.file("report")).unwrap();
+    assert_eq!(report.matches("| relu | plain | ").count(), 1, "{report}");
+    fs::write(tiny.file("lines"), "no digests").unwrap();
+    fails(harness(&["fingerprint", "--check"]).arg(tiny.file("lines")), 1, &["line 1"]);
 }
 
 #[test]
@@ -400,7 +459,7 @@ fn wrong_products_are_refused() {
     fails(&mut gemm(&["--sweep", "9..8"]), 2, &["9..8", "FROM..TO"]);
     fails(&mut gemm(&["1", "1", "1", "--time=-1"]), 2, &["--time"]);
     fails(&mut gemm(&["1", "1", "1", "--rows", "portable,portable"]), 2, &["same name"]);
-    fails(&mut gemm(&["1", "1", "1", "--rows", "mmx"]), 1, &["mmx", "portable"]);
+    fails(&mut gemm(&["1", "1", "1", "--rows", "mmx"]), 2, &["mmx", "portable"]);
     fails(gemm(&["1", "1", "1"]).env("KERNELS_ISA", "mmx"), 1, &["mmx", "KERNELS_ISA"]);
 }
 

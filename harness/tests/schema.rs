@@ -170,7 +170,7 @@ fn records_are_as_documented() {
     let certify = ["certify", "--function", "exp,gelu", "--sample", "1000003", "--isa", "portable,plain"];
     schema.check_record(&record(&mut harness(&certify)), "certify");
     // What fails is told in the record, too.
-    fs::write(file("other.txt"), "0  the whole\n").unwrap();
+    fs::write(file("other.txt"), format!("{:064}  the whole\n", 0)).unwrap();
     let failed = record_of(&mut harness(&["fingerprint", "--blocks", "9x9", "--check", &file("other.txt")]), 1);
     schema.check_record(&failed, "fingerprint");
     assert!(!failed["failures"].as_array().unwrap().is_empty());

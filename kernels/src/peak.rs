@@ -13,9 +13,11 @@ pub(crate) unsafe fn fma_loop<S: SimdF32, const CHAINS: usize>(iterations: u64) 
     s.run(
         #[inline(always)]
         || {
-            // Values that the compiler does not know and that stay in range: x/2 + 1/2 tends to 1.
+            // Values that the compiler does not know, nor that they are alike, and that stay in range: x/2 + 1/2 tends to 1.
             let half = s.splat(black_box(0.5));
-            let mut x = [s.splat(black_box(0.25)); CHAINS];
+            let start = black_box([[0.25; crate::simd::GROUP]; CHAINS]);
+            // SAFETY: a vector has at most GROUP lanes.
+            let mut x = start.map(|start| unsafe { s.load(start.as_ptr()) });
             for _ in 0..iterations {
                 for x in &mut x {
                     *x = s.fma(*x, half, half);

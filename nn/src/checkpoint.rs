@@ -19,6 +19,7 @@
 use crate::data::Scaler;
 use crate::dense::Dense;
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 use crate::metrics::Metrics;
 use crate::mlp::{Mlp, check, count, running_count};
 use crate::monitor::Summary;
@@ -26,11 +27,11 @@ use crate::recipe::Recipe;
 use crate::store::{Store, first_mut};
 use crate::train::{EpochEnd, Progress, Trainer};
 use flate2::Crc;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fmt;
+use std::fs;
 use std::iter::zip;
 use std::path::Path;
 
@@ -41,7 +42,61 @@ const LIMIT: u64 = 1 << 32;
 /// Numbers of an epoch in the history.
 const EPOCH: usize = 10;
 /// The entry of the metadata.
-const ENTRY: &str = "nn";
+pub(crate) const ENTRY: &str = "nn";
+/// The same, of a model in 8 bits.
+pub(crate) const EIGHT_BITS: &str = "nn-int8";
+
+/// What a file in the format `safetensors` can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What [`Mlp::save`] and [`Trainer`] write.
+    Model,
+    /// What [`Quantized::save`](crate::Quantized::save) writes.
+    EightBits,
+    /// What [`save_safetensors`](crate::export::save_safetensors) writes.
+    Weights,
+    /// Tensors without a word about this crate.
+    Foreign,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Model => "a saved model",
+            Self::EightBits => "a model in 8 bits",
+            Self::Weights => "exported weights",
+            Self::Foreign => "tensors of another program",
+        })
+    }
+}
+
+/// Takes a file apart: what it holds, the entry of its metadata that says more, the tensors.
+pub(crate) fn open<'a>(bytes: &'a [u8], file: &Path) -> Result<(Kind, String, SafeTensors<'a>)> {
+    let in_header = |problem| {
+        let problem = match problem {
+            SafeTensorError::InvalidHeaderLength | SafeTensorError::MetadataIncompleteBuffer => {
+                format!("is not that of a file of {} bytes, so it is cut off or damaged ({problem})", bytes.len())
+            }
+            problem => format!("is not that of a safetensors file ({problem})"),
+        };
+        error(file, "header", problem)
+    };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(in_header)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(in_header)?;
+    let entry = |name| metadata.metadata().as_ref().and_then(|entries| entries.get(name)).cloned();
+    Ok(match (entry(ENTRY), entry(EIGHT_BITS)) {
+        (Some(json), _) if serde_json::from_str::<Version>(&json).is_ok() => (Kind::Model, json, tensors),
+        (Some(json), _) => (Kind::Weights, json, tensors),
+        (None, Some(json)) => (Kind::EightBits, json, tensors),
+        (None, None) => (Kind::Foreign, String::new(), tensors),
+    })
+}
+
+/// [`open`], for a file that must hold this.
+pub(crate) fn open_as<'a>(wanted: Kind, bytes: &'a [u8], file: &Path) -> Result<(String, SafeTensors<'a>)> {
+    let (found, json, tensors) = open(bytes, file)?;
+    if found == wanted { Ok((json, tensors)) } else { Err(Error::Kind { file: file.into(), found, wanted }) }
+}
 
 /// What the entry of the metadata says first, in this and every later version.
 #[derive(Deserialize)]
@@ -190,26 +245,7 @@ pub(crate) fn save(file: &Path, model: &Mlp, trainer: Option<&Trainer<'_>>) -> R
     });
     let metadata = HashMap::from([(ENTRY.into(), to_json(&header))]);
     let bytes = serialize(views, Some(metadata)).map_err(|problem| error(file, "header", problem))?;
-    write_whole(file, &bytes).map_err(|source| Error::Write { file: file.into(), source })
-}
-
-/// Writes a file beside the one that is meant, and puts it in its place when it is safely on the disk.
-pub(crate) fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".new");
-    let mut write = File::create(&beside)?;
-    let written = write.write_all(bytes).and_then(|()| write.sync_all()).and_then(|()| fs::rename(&beside, file));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&beside);
-        return written;
-    }
-    // The new name is on the disk once its folder is; only Unix lets a folder be opened.
-    if cfg!(unix) {
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
+    write_whole(file, &bytes)
 }
 
 /// All of a file that can be a model.
@@ -225,11 +261,8 @@ pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>> {
 
 pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
     let bytes = read_file(file)?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|problem| error(file, "header", problem))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|problem| error(file, "header", problem))?;
-    let Some(json) = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY)) else {
-        return Err(error(file, "metadata", format!("has no entry {ENTRY:?}: another program wrote this file")));
-    };
+    let (json, tensors) = open_as(Kind::Model, &bytes, file)?;
+    let json = json.as_str();
     let in_entry = |problem| error(file, format!("metadata {ENTRY:?}"), problem);
     let Version { format } = serde_json::from_str(json).map_err(in_entry)?;
     if format != FORMAT {

@@ -1,5 +1,6 @@
 //! The one error type of the crate. Every variant carries the file and the numbers that were wrong.
 
+use crate::checkpoint::Kind;
 use std::{io, path::PathBuf};
 
 /// Why a file could not be read, or why data, model and settings do not go together.
@@ -169,6 +170,24 @@ pub enum Error {
     /// The last layer changes its outputs, but losses take them as they are: as logits.
     #[error("the last layer has an activation, a normalisation or dropout, but losses take logits")]
     LastLayer,
+    /// Every class has a name, or none has.
+    #[error("the number of names is {names}, but the model has {classes} classes")]
+    ClassNames {
+        /// How many were given.
+        names: usize,
+        /// Outputs of the model.
+        classes: usize,
+    },
+    /// A class can't have this name.
+    #[error("the name of class {class}, {name:?}, {problem}")]
+    ClassName {
+        /// The class, from 0.
+        class: usize,
+        /// The name that was to be its own.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// What is to hold the model has no place for this.
     #[error("layer {layer} is normalised over its outputs, which can't be written into its weights")]
     Normalised {
@@ -196,7 +215,7 @@ pub enum Error {
         outputs: usize,
     },
     /// The loss is infinite or no number: the run has diverged, or the data hold such values.
-    #[error("the loss is {loss} in epoch {epoch}, after {steps} steps")]
+    #[error("the loss is {loss} in epoch {}, step {} of the training", epoch + 1, *steps + 1)]
     Diverged {
         /// The epoch, counted from 0 like [`EpochEnd::epoch`](crate::EpochEnd::epoch).
         epoch: usize,
@@ -206,7 +225,7 @@ pub enum Error {
         loss: f64,
     },
     /// A step has made parameters that are infinite or no numbers, though the losses of its epoch were finite.
-    #[error("not all parameters are finite at the end of epoch {epoch}, after {steps} steps")]
+    #[error("not all parameters are finite at the end of epoch {}, after step {steps} of the training", epoch + 1)]
     Overflow {
         /// The epoch, counted from 0 like [`EpochEnd::epoch`](crate::EpochEnd::epoch).
         epoch: usize,
@@ -222,6 +241,16 @@ pub enum Error {
         field: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// A file holds something else than what is to be read from it.
+    #[error("{}: holds {found}, not {wanted}", file.display())]
+    Kind {
+        /// The file.
+        file: PathBuf,
+        /// What it holds.
+        found: Kind,
+        /// What it should hold.
+        wanted: Kind,
     },
     /// The operating system could not write a file. What was there before is still there.
     #[error("cannot write {}: {source}", file.display())]

@@ -41,6 +41,7 @@
 //! | [`prune`] | models with most of their weights at 0 |
 //! | [`monitor`] | what a model meets and says in service, against a reference |
 //! | `checkpoint` | models and trainings as `safetensors` files |
+//! | [`files`] | files that are written whole or not at all |
 
 #![forbid(unsafe_code)]
 
@@ -50,6 +51,7 @@ mod dense;
 pub mod engine;
 mod error;
 pub mod export;
+pub mod files;
 #[cfg(test)]
 mod gradients;
 mod loss;
@@ -69,6 +71,7 @@ mod store;
 mod train;
 
 pub use ::kernels::{Activation, Precision};
+pub use checkpoint::Kind;
 pub use data::{Cleaner, Column, CsvFormat, Dataset, Fold, Missing, Mnist, Repairs, Scaler, Scaling, Table, Targets};
 pub use dense::{Dense, Initialiser};
 pub use engine::{Engine, Kernels, LoopOrder, Naive, Shape};

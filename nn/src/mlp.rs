@@ -9,9 +9,11 @@ use crate::metrics::{Metrics, Tally, argmax};
 use crate::monitor::Summary;
 use crate::norm::Norm;
 use crate::optim::Step;
+use crate::predictor::check_classes;
 use crate::rng::{self, Noise, Rng};
 use crate::store::{Store, first, first_mut, last_mut};
 use kernels::Activation;
+use std::collections::HashSet;
 use std::iter::zip;
 use std::ops::Range;
 
@@ -112,10 +114,10 @@ impl Mlp {
     /// Names the classes, for whoever reads the predictions; the file of the model holds them.
     ///
     /// # Errors
-    /// When there is not one name for each output.
+    /// When there is not one name for each output, or one is empty, is there twice, or holds control characters.
     pub fn with_labels(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         let labels: Vec<String> = labels.into_iter().map(Into::into).collect();
-        setting("number of labels", labels.len() as f64, labels.len() == self.outputs(), "one for each output")?;
+        check_labels(&labels, self.outputs())?;
         self.labels = labels;
         Ok(self)
     }
@@ -257,8 +259,9 @@ impl Mlp {
     /// The most probable class of each image.
     ///
     /// # Errors
-    /// When the images do not fit the model.
+    /// When the images do not fit the model, or it has a single output, which is no class.
     pub fn predict(&self, engine: &dyn Engine, data: &Dataset) -> Result<Vec<u32>> {
+        check_classes(self.outputs())?;
         let mut classes = Vec::with_capacity(data.len());
         self.for_each_chunk(engine, data, |batch, _| {
             classes.extend(batch.logits(self).chunks_exact(self.classes()).map(|z| argmax(z) as u32));
@@ -270,8 +273,9 @@ impl Mlp {
     /// The probability of each class for each image (images x classes, row-major).
     ///
     /// # Errors
-    /// When the images do not fit the model.
+    /// As [`Self::predict`].
     pub fn probabilities(&self, engine: &dyn Engine, data: &Dataset) -> Result<Vec<f32>> {
+        check_classes(self.outputs())?;
         let mut probabilities = Vec::with_capacity(data.len() * self.classes());
         self.for_each_chunk(engine, data, |batch, _| {
             let z = batch.logits(self);
@@ -354,6 +358,24 @@ pub(crate) fn count(layers: &[Dense]) -> Option<usize> {
 /// How many running means they have.
 pub(crate) fn running_count(layers: &[Dense]) -> usize {
     layers.iter().map(Dense::running_count).sum()
+}
+
+/// Whether these name so many classes. The names get into terminals and web pages.
+pub(crate) fn check_labels(labels: &[String], classes: usize) -> Result<()> {
+    if labels.len() != classes {
+        return Err(Error::ClassNames { names: labels.len(), classes });
+    }
+    let mut others = HashSet::new();
+    for (class, name) in labels.iter().enumerate() {
+        let problem = match name {
+            _ if name.trim().is_empty() => "is empty",
+            _ if name.chars().any(char::is_control) => "has a control character",
+            _ if !others.insert(name) => "is that of another class too",
+            _ => continue,
+        };
+        return Err(Error::ClassName { class, name: name.clone(), problem });
+    }
+    Ok(())
 }
 
 /// Whether the settings of the layers are in range.

@@ -250,7 +250,7 @@ impl Predictor {
     /// # Errors
     /// As [`Self::run`], or when the model has a single output, which is no class.
     pub fn probabilities<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
-        self.check_classes()?;
+        check_classes(self.outputs())?;
         self.run(samples, out)?;
         let rows = out.len() / self.outputs();
         self.backend.softmax(MatMut::new(out, rows, self.outputs())?);
@@ -293,7 +293,7 @@ impl Predictor {
         softmax: bool,
         f: impl Fn(&[f32], &mut [T]),
     ) -> Result<()> {
-        self.check_classes()?;
+        check_classes(self.outputs())?;
         let (count, outputs) = (samples.count(self.inputs())?, self.outputs());
         check("the predictions", out.len(), count, width)?;
         self.parts(samples, count, |first, rows, part| {
@@ -381,11 +381,11 @@ impl Predictor {
         self.backend.activate(activation, y);
         Ok(())
     }
+}
 
-    fn check_classes(&self) -> Result<()> {
-        let range = "at least 2 where classes are asked for";
-        setting("number of outputs", self.outputs() as f64, self.outputs() > 1, range)
-    }
+/// A single output is no class.
+pub(crate) fn check_classes(outputs: usize) -> Result<()> {
+    setting("number of outputs", outputs as f64, outputs > 1, "at least 2 where classes are asked for")
 }
 
 fn check(what: &'static str, found: usize, rows: usize, width: usize) -> Result<()> {

@@ -11,23 +11,22 @@
 //! `x` of the next layer; the last layer's are the outputs. Every step has one result, so a prediction has the same bits
 //! on every machine, alone or in a batch.
 
-use crate::checkpoint::{checksum, error, read_file, write_whole};
+use crate::checkpoint::{EIGHT_BITS, Kind, checksum, error, open_as, read_file};
 use crate::data::{Dataset, Scaler};
 use crate::dense::Dense;
-use crate::error::{Error, Result, setting};
+use crate::error::{Result, setting};
+use crate::files::write_whole;
 use crate::metrics::argmax;
-use crate::mlp::{Mlp, check, count};
-use crate::predictor::{Predictor, Samples};
+use crate::mlp::{Mlp, check, check_labels, count};
+use crate::predictor::{Predictor, Samples, check_classes};
 use kernels::{Backend, MatMut};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The version of the file.
 const FORMAT: u32 = 1;
-/// The entry of its metadata.
-const ENTRY: &str = "nn-int8";
 /// Inputs of a layer whose products can't overflow: 255 * 127 of each.
 const LONGEST: usize = i32::MAX as usize / (255 * 127);
 
@@ -192,8 +191,9 @@ impl Quantized {
     /// The probability of each class for each sample, into `out` (samples x classes, row-major).
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// As [`Self::run`], or when the model has a single output, which is no class.
     pub fn probabilities<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
+        check_classes(self.outputs())?;
         self.run(samples, out)?;
         let rows = out.len() / self.outputs();
         self.backend.softmax(MatMut::new(out, rows, self.outputs())?);
@@ -203,8 +203,9 @@ impl Quantized {
     /// The most probable class of each sample.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// As [`Self::probabilities`].
     pub fn classes<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [u32]) -> Result<()> {
+        check_classes(self.outputs())?;
         let mut logits = vec![0.0; out.len().saturating_mul(self.outputs())];
         self.run(samples, &mut logits)?;
         for (z, out) in logits.chunks_exact(self.outputs()).zip(out) {
@@ -242,9 +243,9 @@ impl Quantized {
         let views = tensors.iter().map(|(name, (kind, shape, bytes))| {
             (name, TensorView::new(*kind, shape.clone(), bytes).expect("as many bytes as the shape says"))
         });
-        let metadata = HashMap::from([(ENTRY.into(), json(&header))]);
+        let metadata = HashMap::from([(EIGHT_BITS.into(), json(&header))]);
         let bytes = serialize(views, Some(metadata)).map_err(|problem| error(file, "header", problem))?;
-        write_whole(file, &bytes).map_err(|source| Error::Write { file: file.into(), source })
+        write_whole(file, &bytes)
     }
 
     /// Reads a model that [`Self::save`] wrote.
@@ -261,14 +262,10 @@ impl Quantized {
     /// # Errors
     /// As there.
     pub fn from_bytes(bytes: &[u8], file: &Path) -> Result<Self> {
-        let in_header = |problem| error(file, "header", problem);
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(in_header)?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(in_header)?;
+        let (json, tensors) = open_as(Kind::EightBits, bytes, file)?;
         let named: BTreeMap<&str, TensorView<'_>> = tensors.iter().collect();
-        let Some(json) = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY)) else {
-            return Err(error(file, "metadata", format!("has no entry {ENTRY:?}: this is no model in 8 bits")));
-        };
-        let header: Header = serde_json::from_str(json).map_err(|e| error(file, format!("metadata {ENTRY:?}"), e))?;
+        let header: Header =
+            serde_json::from_str(&json).map_err(|e| error(file, format!("metadata {EIGHT_BITS:?}"), e))?;
         let Header { format, crc32, layers: shapes, inputs, scaler, labels, .. } = header;
         if format != FORMAT {
             return Err(error(file, "format", format!("is {format}, but this program reads {FORMAT}")));
@@ -314,8 +311,8 @@ impl Quantized {
         if model.scaler.as_ref().is_some_and(|scaler| !scaler.fits(model.inputs())) {
             return Err(error(file, "scaler", "does not fit the inputs"));
         }
-        if ![0, model.outputs()].contains(&model.labels.len()) {
-            return Err(error(file, "labels", "are not one for each output"));
+        if !model.labels.is_empty() {
+            check_labels(&model.labels, model.outputs()).map_err(|problem| error(file, "labels", problem))?;
         }
         Ok(model)
     }

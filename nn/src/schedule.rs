@@ -26,7 +26,7 @@ pub enum Schedule {
         /// What is left after that many.
         factor: f64,
     },
-    /// From nothing to 1 in a straight line over the first `warmup` steps, then half a cosine wave down to `floor` at
+    /// From `1 / warmup` to 1 in a straight line over the first `warmup` steps, then half a cosine wave down to `floor` at
     /// step `steps` (Loshchilov and Hutter 2017, equation 5, without restarts), and `floor` ever after.
     Cosine {
         /// Steps of the rise.

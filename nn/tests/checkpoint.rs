@@ -145,7 +145,7 @@ fn divergence_stops_and_keeps_the_last_good_checkpoint() -> Result<()> {
     let error = trainer.fit(&points(45, 0.0), &mut ()).unwrap_err();
     let Error::Diverged { epoch: 0, steps, loss } = error else { panic!("{error}") };
     assert!((1..7).contains(&steps) && !loss.is_finite());
-    assert_eq!(error.to_string(), format!("the loss is {loss} in epoch 0, after {steps} steps"));
+    assert_eq!(error.to_string(), format!("the loss is {loss} in epoch 1, step {} of the training", steps + 1));
     assert_eq!((trainer.steps(), trainer.history()), (steps, &[][..]));
     assert_eq!(bits(&Mlp::load(&file)?), bits(&start));
 
@@ -154,7 +154,7 @@ fn divergence_stops_and_keeps_the_last_good_checkpoint() -> Result<()> {
     let data = Dataset::from_numbers(numbers, 2, Targets::Classes(vec![0, 1]))?;
     let mut trainer = Trainer::new(start.clone(), Recipe::default(), &engine)?;
     let error = trainer.fit(&data, &mut ()).unwrap_err().to_string();
-    assert_eq!(error, "the loss is NaN in epoch 0, after 0 steps");
+    assert_eq!(error, "the loss is NaN in epoch 1, step 1 of the training");
     assert_eq!(bits(trainer.model()), bits(&start));
     Ok(())
 }
@@ -204,7 +204,13 @@ fn a_killed_program_leaves_a_whole_file() -> Result<()> {
     let dir = tempfile::tempdir().unwrap();
     let (mut whole, mut unfinished) = (0, 0);
     for round in 0..30 {
-        let (file, beside) = (dir.path().join(format!("{round}")), dir.path().join(format!("{round}.new")));
+        let folder = dir.path().join(format!("{round}"));
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("model");
+        let beside = || {
+            let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+            names.into_iter().any(|name| name != "model")
+        };
         let mut program = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "checkpoints_without_end"])
             .env(VICTIM, &file)
@@ -212,14 +218,14 @@ fn a_killed_program_leaves_a_whole_file() -> Result<()> {
             .spawn()
             .unwrap();
         // Half of them in their first file, half in a later one.
-        while !(file.exists() || beside.exists() && round % 2 == 0) {
+        while !(file.exists() || beside() && round % 2 == 0) {
             assert_eq!(program.try_wait().unwrap(), None, "the program ended by itself");
             thread::yield_now();
         }
         thread::sleep(Duration::from_micros(round * 500));
         program.kill().unwrap();
         program.wait().unwrap();
-        unfinished += u32::from(beside.exists());
+        unfinished += u32::from(beside());
         if file.exists() {
             Trainer::resume(&file, &engine)?;
             whole += 1;
@@ -351,7 +357,13 @@ fn every_damage_is_seen() -> Result<()> {
     for len in (0..good.len()).step_by(7) {
         assert_ne!(files.error(&good[..len]), "no error", "cut at {len}");
     }
-    assert_eq!(files.error(&[&good[..], b" "].concat()), "header incomplete metadata, file not fully covered");
+    assert_eq!(
+        files.error(&[&good[..], b" "].concat()),
+        format!(
+            "header is not that of a file of {} bytes, so it is cut off or damaged (incomplete metadata, file not fully covered)",
+            good.len() + 1
+        )
+    );
     for place in 0..good.len() {
         for mask in [1, 0x80] {
             let mut bytes = good.clone();
@@ -371,12 +383,18 @@ fn every_damage_is_seen() -> Result<()> {
 fn foreign_files_are_errors() -> Result<()> {
     let files = Files::new()?;
     for (bytes, expected) in [
-        (&b""[..], "header header too small"),
-        (b"GIF89a, a picture", "header header too large"),
-        (&[0x50, 0, 0, 0, 0, 0, 0, 0, b'{'], "header invalid header length"),
-        (&[0xff; 100], "header header too large"),
-        (&[&5u64.to_le_bytes()[..], b"[1,2]"].concat(), "header invalid JSON in header: "),
-        (&[&2u64.to_le_bytes()[..], b"{}"].concat(), "metadata has no entry \"nn\": another program wrote this file"),
+        (&b""[..], "header is not that of a safetensors file (header too small)"),
+        (b"GIF89a, a picture", "header is not that of a safetensors file (header too large)"),
+        (
+            &[0x50, 0, 0, 0, 0, 0, 0, 0, b'{'],
+            "header is not that of a file of 9 bytes, so it is cut off or damaged (invalid header length)",
+        ),
+        (&[0xff; 100], "header is not that of a safetensors file (header too large)"),
+        (
+            &[&5u64.to_le_bytes()[..], b"[1,2]"].concat(),
+            "header is not that of a safetensors file (invalid JSON in header: ",
+        ),
+        (&[&2u64.to_le_bytes()[..], b"{}"].concat(), "holds tensors of another program, not a saved model"),
     ] {
         let error = files.error(bytes);
         assert!(error.starts_with(expected), "{error}");
@@ -505,7 +523,7 @@ fn parameters_that_overflow_in_the_last_step_are_an_error() -> Result<()> {
     };
     let mut trainer = Trainer::new(Mlp::new(&[2, 5, 2], 1)?, recipe, &engine)?;
     let error = trainer.fit(&points(45, 0.0), &mut ()).unwrap_err();
-    assert_eq!(error.to_string(), "not all parameters are finite at the end of epoch 0, after 1 steps");
+    assert_eq!(error.to_string(), "not all parameters are finite at the end of epoch 1, after step 1 of the training");
     Ok(())
 }
 

@@ -142,7 +142,7 @@ fn damaged_files_of_eight_bits() -> Result<()> {
     }
     small().save(&path)?;
     let error = says(&fs::read(&path).unwrap()).unwrap();
-    assert_eq!(error, "model: metadata has no entry \"nn-int8\": this is no model in 8 bits");
+    assert_eq!(error, "model: holds a saved model, not a model in 8 bits");
 
     let empty = Quantized::new(&small(), &numbers(vec![], 9), Calibration::MinMax).err().unwrap();
     assert!(matches!(empty, Error::Empty { .. }));

@@ -1,9 +1,10 @@
 //! Predictions: the bits of the model's own evaluation, whatever the batch, the thread and the row of the kernels.
 
 use kernels::{Backend, Precision, Serial};
+use nn::quantize::Calibration;
 use nn::{
-    Activation, Dataset, Dense, Initialiser, Kernels, Mlp, Norm, Predictor, Ranked, Result, Scaler, Scaling, Targets,
-    metrics,
+    Activation, Dataset, Dense, Initialiser, Kernels, Mlp, Norm, Predictor, Quantized, Ranked, Result, Scaler, Scaling,
+    Targets, metrics,
 };
 use proptest::prelude::*;
 
@@ -145,8 +146,16 @@ fn what_does_not_fit_is_refused_with_the_numbers() -> Result<()> {
     says(predictor.classes(&[0_u8; 8], &mut [0; 3]), "the predictions");
     says(predictor.top_k(&[0_u8; 8], 4, &mut [Ranked::default(); 8]), "k is 4");
     says(predictor.top_k(&[0_u8; 8], 0, &mut []), "k is 0");
-    let single = Predictor::new(&Mlp::new(&[4, 1], 0)?)?;
-    says(single.probabilities(&[0.0_f32; 4], &mut [0.0]), "number of outputs is 1");
+    // A single output is no class, whoever is asked.
+    let single = &Mlp::new(&[4, 1], 0)?;
+    says(Predictor::new(single)?.probabilities(&[0.0_f32; 4], &mut [0.0]), "number of outputs is 1");
+    let sample = Dataset::from_numbers(vec![0.5; 4], 4, Targets::Classes(vec![0]))?;
+    let engine = Kernels::active()?;
+    says(single.predict(&engine, &sample).map(drop), "number of outputs is 1");
+    says(single.probabilities(&engine, &sample).map(drop), "number of outputs is 1");
+    let small = Quantized::new(single, &sample, Calibration::MinMax)?;
+    says(small.classes(sample.samples(), &mut [0]), "number of outputs is 1");
+    says(small.probabilities(sample.samples(), &mut [0.0]), "number of outputs is 1");
     let none: &[f32] = &[];
     predictor.run(none, &mut [])?;
     Ok(())

@@ -144,7 +144,16 @@ fn models_hold_their_scaler() -> Result<()> {
         assert_eq!(model.labels(), ["no", "yes"]);
     }
     let scaler = Scaler::fit(&raw, Scaling::Standard)?;
-    assert!(Mlp::new(&[3, 2], 0)?.with_scaler(scaler).is_err() && Mlp::new(&[3, 2], 0)?.with_labels(["a"]).is_err());
+    assert!(Mlp::new(&[3, 2], 0)?.with_scaler(scaler).is_err());
+    for (labels, problem) in [
+        (&["a"][..], "the number of names is 1, but the model has 2 classes"),
+        (&["a", "a"], "the name of class 1, \"a\", is that of another class too"),
+        (&["a", " "], "the name of class 1, \" \", is empty"),
+        (&["\u{1b}[2J", "b"], "the name of class 0, \"\\u{1b}[2J\", has a control character"),
+    ] {
+        let error = Mlp::new(&[3, 2], 0)?.with_labels(labels.iter().copied()).err();
+        assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(problem));
+    }
     Ok(())
 }
 

@@ -63,11 +63,13 @@ struct Blas {
 /// # Errors
 /// When the file is no library that can be loaded here, or lacks a function.
 pub fn load(path: &Path, prefix: &str) -> Result<&'static dyn Peer, LoadError> {
+    // A bare name is looked for in the system's folders alone.
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     // SAFETY: initialisers run; that a BLAS has harmless ones is for who names it to know.
-    let library = unsafe { Library::new(path) }.map_err(|error| {
+    let library = unsafe { Library::new(&place) }.map_err(|error| {
         let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         // Some loaders begin with the path.
-        let reason = reason.trim_start_matches(&format!("{}: ", path.display())).to_owned();
+        let reason = reason.trim_start_matches(&format!("{}: ", place.display())).to_owned();
         LoadError::Open { path: path.to_owned(), reason }
     })?;
     let symbol = |name: &str| format!("{prefix}cblas_{name}");

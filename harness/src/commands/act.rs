@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long)]
     cold: bool,
     /// Time for the samples
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::gemm::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = super::parse::seconds)]
     time: Duration,
     #[command(flatten)]
     json: json::Args,
@@ -65,7 +65,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if u64::from(args.len) * u64::from(args.rows) > 1 << 26 {
         return Err(Error::Usage("LEN times ROWS is too large: at most 2^26 numbers"));
     }
-    args.json.prepare(console)?;
+    args.json.prepare(&[], &[], console)?;
     let active = Backend::active()?;
     let cpu = machine::cpu().unwrap_or_else(|| "unknown CPU".to_owned());
     console.line(format_args!("{cpu}, {}\n{LEGEND}", counted(machine::cores(), "core")))?;

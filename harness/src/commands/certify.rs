@@ -10,17 +10,17 @@ use crate::record::Head;
 use kernels::{Backend, Function, reference};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 const AFTER: &str = "\
 All inputs of a function take a minute or two on two cores. The report is written after each
-function and keeps the lines of other functions and rows: a run that was broken off goes on with
---resume.
+function and keeps the lines of other functions and rows, and those of more inputs: a run that
+was broken off goes on with --resume.
 
 Examples:
   harness certify --function exp,gelu --threads 2
@@ -34,8 +34,8 @@ pub struct Args {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = by_name)]
     function: Vec<Function>,
     /// Only these rows of the kernels' table [default: all that this CPU supports]
-    #[arg(long, value_name = "ROWS", value_delimiter = ',')]
-    isa: Vec<String>,
+    #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = super::parse::row)]
+    isa: Vec<&'static Backend>,
     /// Every N-th input instead of all
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     sample: u32,
@@ -166,17 +166,17 @@ impl Found {
 /// Checks, reports, and fails where a bound is missed or rows differ.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let functions = if args.function.is_empty() { Function::ALL.to_vec() } else { args.function.clone() };
-    let rows = args.isa.iter().map(|name| Backend::by_name(name)).collect::<kernels::Result<Vec<_>>>()?;
-    let rows = if rows.is_empty() { Backend::supported().collect() } else { rows };
+    let rows = if args.isa.is_empty() { Backend::supported().collect() } else { args.isa.clone() };
     let out = args.out.clone().or_else(|| (args.sample == 1).then(|| PathBuf::from("docs/accuracy.md")));
+    let outputs: Vec<&Path> = out.iter().map(PathBuf::as_path).collect();
+    args.json.prepare(&[], &outputs, console)?;
     if let Some(out) = &out {
-        files::prepare(out)?;
+        report(out)?;
     }
-    args.json.prepare(console)?;
     let mut record = Record { head: Head::new("certify"), sample: args.sample, functions: vec![], failures: vec![] };
     for f in functions {
         if let Some(out) = out.as_ref().filter(|_| args.resume) {
-            let report = fs::read_to_string(out).unwrap_or_default();
+            let report = report(out)?;
             let held = |row: &&Backend| report.contains(&format!("| {} | {} | {} |", f.name(), row.name(), 1u64 << 32));
             if rows.iter().all(held) {
                 continue;
@@ -203,9 +203,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
             record.functions.push(certified);
         }
         if let Some(out) = &out {
-            // No report yet is an empty one.
-            let old = fs::read_to_string(out).unwrap_or_default();
-            files::write_whole(out, &merged(&old, lines))?;
+            files::write_whole(out, &merged(&report(out)?, lines))?;
         }
     }
     args.json.write(&record, console)?;
@@ -216,17 +214,37 @@ fn by_name(name: &str) -> std::result::Result<Function, String> {
     case::by_name(name, Function::ALL.into_iter(), Function::name)
 }
 
-/// The report with these lines in the place of older ones.
+/// The report as it is; none yet is an empty one. A file that is something else is an error, as it would be lost.
+fn report(out: &Path) -> Result<String> {
+    let error = |source| Error::Read { path: out.to_owned(), source };
+    if !out.is_file() {
+        return Ok(String::new());
+    }
+    let text = fs::read_to_string(out).map_err(error)?;
+    if text.is_empty() || text.starts_with("# Accuracy\n\nWritten by `harness certify`") {
+        return Ok(text);
+    }
+    Err(error(io::Error::new(io::ErrorKind::InvalidData, "it is no report of harness certify, and was left alone")))
+}
+
+/// The report with these lines in the place of older ones, but for those of more inputs.
 fn merged(old: &str, new: BTreeMap<(String, String), String>) -> String {
-    let mut lines: BTreeMap<(String, String), String> = old
-        .lines()
-        .filter_map(|line| {
-            let mut cells = line.strip_prefix("| ")?.split(" | ");
-            let key = (cells.next()?.to_owned(), cells.next()?.to_owned());
-            (key.0 != "function" && key.0 != "---").then(|| (key, line.to_owned()))
-        })
-        .collect();
-    lines.extend(new);
+    let mut lines = new;
+    let inputs = |line: &str| line.split(" | ").nth(2).and_then(|inputs| inputs.parse::<u64>().ok());
+    for line in old.lines() {
+        let Some((function, row)) = line.strip_prefix("| ").and_then(|line| {
+            let mut cells = line.split(" | ");
+            Some((cells.next()?, cells.next()?))
+        }) else {
+            continue;
+        };
+        let key = (function.to_owned(), row.to_owned());
+        let known = lines.get(&key).is_some_and(|new| inputs(line) <= inputs(new));
+        // The heading has no inputs.
+        if inputs(line).is_some() && !known {
+            lines.insert(key, line.to_owned());
+        }
+    }
     lines.values().fold(HEAD.to_owned(), |text, line| text + line + "\n")
 }
 
@@ -366,12 +384,15 @@ mod tests {
 
     #[test]
     fn a_report_keeps_the_lines_of_others() {
-        let line = |function: &str, row: &str, text: &str| {
-            ((function.to_owned(), row.to_owned()), format!("| {function} | {row} | {text} |"))
+        let line = |function: &str, row: &str, inputs: u64, text: &str| {
+            ((function.to_owned(), row.to_owned()), format!("| {function} | {row} | {inputs} | {text} |"))
         };
-        let old = merged("", BTreeMap::from([line("exp", "avx2", "old"), line("ln", "avx2", "old")]));
-        let new = merged(&old, BTreeMap::from([line("exp", "avx2", "new")]));
+        let old = [line("exp", "avx2", 7, "old"), line("ln", "avx2", 7, "old"), line("sin", "avx2", 9, "old")];
+        let old = merged("", BTreeMap::from(old));
+        // A sample does not replace what is known of all inputs.
+        let new = merged(&old, BTreeMap::from([line("exp", "avx2", 7, "new"), line("sin", "avx2", 8, "new")]));
         assert!(new.starts_with(HEAD));
-        assert_eq!(new[HEAD.len()..], *"| exp | avx2 | new |\n| ln | avx2 | old |\n");
+        let lines = "| exp | avx2 | 7 | new |\n| ln | avx2 | 7 | old |\n| sin | avx2 | 9 | old |\n";
+        assert_eq!(new[HEAD.len()..], *lines);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::files;
-use nn::Mnist;
+use nn::{Dataset, Mnist};
 use std::path::PathBuf;
 
 /// Where the images are.
@@ -20,8 +20,20 @@ impl Args {
         files::data_dir(self.data.as_deref())
     }
 
-    /// Reads the images.
+    /// Reads the images: a model that is trained on some can be tested on the others.
     pub fn load(&self) -> Result<Mnist> {
-        Ok(Mnist::load(self.dir()?)?)
+        let data = Mnist::load(self.dir()?)?;
+        let classes = data.train.classes().max(data.test.classes());
+        for set in [&data.train, &data.test] {
+            set.fits(data.train.features(), classes)?;
+        }
+        Ok(data)
+    }
+
+    /// Reads the test images, for a model with so many inputs and classes.
+    pub fn load_test(&self, inputs: usize, classes: usize) -> Result<Dataset> {
+        let test = Mnist::load_test(self.dir()?)?;
+        test.fits(inputs, classes)?;
+        Ok(test)
     }
 }

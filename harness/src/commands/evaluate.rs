@@ -9,7 +9,7 @@ use crate::record::{Head, Score};
 use crate::report::{Table, thousands};
 use nn::metrics::{Average, Confusion, calibration_error, log_loss, top_k};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 Examples:
@@ -54,13 +54,13 @@ struct Record {
 
 /// Prints the scores.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
+    let files: Vec<&Path> = args.probabilities.iter().map(PathBuf::as_path).collect();
+    args.json.prepare(&[&args.model], &files, console)?;
     let model = Model::load(&args.model)?;
-    let test = args.data.load()?.test;
+    let test = args.data.load_test(model.inputs(), model.outputs())?;
     let (classes, labels) = (model.outputs(), test.labels());
     let probabilities = model.probabilities(&test)?;
     if let Some(file) = &args.probabilities {
-        files::prepare(file)?;
         let bytes: Vec<u8> = probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
         files::write_whole(file, &bytes)?;
     }

@@ -3,7 +3,7 @@
 use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::interrupt;
 use crate::model::size;
 use crate::record::Head;
 use crate::report::thousands;
@@ -87,25 +87,24 @@ impl Format {
 
 /// Reads and writes.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
     let to = &args.to;
     let format = args.format.map_or_else(|| Format::of(to), Ok)?;
     if format != Format::Onnx && (args.pixels || args.raw) {
         return Err(Error::Usage("--pixels and --raw go with ONNX"));
     }
+    args.json.prepare(&[&args.model], &[to], console)?;
     let model = Mlp::load(&args.model)?;
-    files::prepare(to)?;
-    match format {
+    interrupt::whole(|| match format {
         Format::Onnx => {
             let input = if args.pixels { Input::Pixels } else { Input::Features };
             let output = if args.raw { Output::Raw } else { Output::Probabilities };
-            onnx::save(to, &model, input, output)?;
+            onnx::save(to, &model, input, output)
         }
-        Format::Npz => export::save_npz(to, &model)?,
-        Format::Safetensors => export::save_safetensors(to, &model, Layout::InputsOutputs)?,
-        Format::Pytorch => export::save_safetensors(to, &model, Layout::PyTorch)?,
-        Format::Rust => files::write_whole(to, &export::rust_source(&model, to)?)?,
-    }
+        Format::Npz => export::save_npz(to, &model),
+        Format::Safetensors => export::save_safetensors(to, &model, Layout::InputsOutputs),
+        Format::Pytorch => export::save_safetensors(to, &model, Layout::PyTorch),
+        Format::Rust => nn::files::write_whole(to, export::rust_source(&model, to)?.as_bytes()),
+    })?;
     let record = Record { head: Head::new("export"), model: &args.model, file: to, format, bytes: size(to) };
     console.line(format_args!("{}: {} bytes", to.display(), thousands(record.bytes)))?;
     args.json.write(&record, console)

@@ -4,6 +4,7 @@ use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::record::Head;
+use clap::value_parser;
 use kernels::{
     Activation, Adam, Backend, BatchMut, BatchRef, Blocking, Element, Function, Gemm, Layout, MatMut, MatRef, Operand,
     Par, Serial, Team, Tuning, Update, Workspace,
@@ -18,9 +19,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::{env, fs, io, process};
 
 const AFTER: &str = "\
 The parts do not depend on the CPU, the threads, or the block sizes, so their lines can be
@@ -39,8 +39,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
     /// Threads that compute
-    #[arg(long, value_name = "N", default_value = "1")]
-    threads: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
+    threads: u32,
     /// Block sizes of the products, as KCxNC, instead of those that the library chooses
     #[arg(long, value_name = "KCxNC", value_parser = blocks)]
     blocks: Option<Blocking>,
@@ -82,14 +82,15 @@ fn blocks(text: &str) -> std::result::Result<Blocking, &'static str> {
 
 /// Prints a line for each part and one for the whole, and fails if they are not those that were asked for.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
+    let wanted: Vec<&Path> = args.check.iter().map(PathBuf::as_path).collect();
+    args.json.prepare(&wanted, &[], console)?;
     let wanted = args.check.as_deref().map(read).transpose()?;
     let mut record = Record { head: Head::new("fingerprint"), settings: Vec::new(), failures: Vec::new() };
     if args.every {
         every(wanted.as_deref(), &mut record, console)?;
     } else {
-        let team = Team::new(args.threads.get());
-        let par: &dyn Par = if args.threads.get() == 1 { &Serial } else { &team };
+        let team = Team::new(args.threads as usize);
+        let par: &dyn Par = if args.threads == 1 { &Serial } else { &team };
         let setting = Setting { backend: Backend::active()?, par, blocking: args.blocks };
         if wanted.is_some() && !setting.backend.bits_match() {
             let why = "the row plain rounds otherwise than all others: there is nothing to compare it with";
@@ -128,7 +129,19 @@ fn every(wanted: Option<&str>, record: &mut Record, console: &mut Console) -> Re
 }
 
 fn read(file: &Path) -> Result<String> {
-    fs::read_to_string(file).map_err(|source| Error::Read { path: file.into(), source })
+    let error = |source| Error::Read { path: file.into(), source };
+    let text = fs::read_to_string(file).map_err(error)?;
+    let digest = |line: &str| {
+        line.split_once("  ")
+            .is_some_and(|(digest, _)| digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    match text.lines().position(|line| !digest(line)) {
+        None if !text.is_empty() => Ok(text),
+        line => {
+            let why = format!("line {} is none of harness fingerprint", line.unwrap_or(0) + 1);
+            Err(error(io::Error::new(io::ErrorKind::InvalidData, why)))
+        }
+    }
 }
 
 /// The parts of `found` that are not in `wanted`, and the other way round.

@@ -1,6 +1,6 @@
 //! `harness gemm`: matrix products in depth, against other libraries: single shapes, the table of references, sweeps.
 
-use super::{json, rivals};
+use super::{json, parse, rivals};
 use crate::case::{self, Comparison, Measured, Product, layout};
 use crate::console::Console;
 use crate::contender::Contender;
@@ -58,10 +58,10 @@ pub struct Args {
     #[arg(long)]
     transpose_b: bool,
     /// Rows of the kernels' table [default: the one that the CPU or KERNELS_ISA chooses]
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
-    rows: Vec<String>,
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = parse::row)]
+    rows: Vec<&'static Backend>,
     /// Also run the rows in these precisions (f32 only): f32-amx, bf16x3, bf16
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = precision)]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = parse::precision)]
     precision: Vec<Precision>,
     /// Also run the rows on so many threads; Rust peers then use as many
     #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
@@ -72,7 +72,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "threads")]
     cold: bool,
     /// Time for the samples of one product
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse::seconds)]
     time: Duration,
     #[command(flatten)]
     json: json::Args,
@@ -83,18 +83,6 @@ pub struct Args {
 pub(super) enum Type {
     F32,
     F64,
-}
-
-/// Reads a time.
-pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    let time = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| "a number of seconds is needed".to_owned())
-}
-
-/// Reads the name of a precision.
-pub(super) fn precision(text: &str) -> std::result::Result<Precision, String> {
-    let names = || Precision::ALL.map(Precision::name).join(", ");
-    Precision::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| format!("the precisions are {}", names()))
 }
 
 /// The sizes of a sweep.
@@ -175,7 +163,7 @@ impl Args {
         let threads = self.threads as usize;
         let rows = match self.rows.as_slice() {
             [] => vec![Backend::active()?],
-            names => names.iter().map(|name| Backend::by_name(name)).collect::<kernels::Result<_>>()?,
+            rows => rows.to_vec(),
         };
         let team = |&row| (threads > 1).then_some(Contender::Team(row, threads));
         let mut contenders: Vec<Contender> =
@@ -225,7 +213,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let shapes = args.shapes()?;
     let contenders = args.contenders()?;
-    args.json.prepare(console)?;
+    args.json.prepare(&[], &[], console)?;
     let cpu = machine::cpu().unwrap_or_else(|| "unknown CPU".to_owned());
     console.line(format_args!("{cpu}, {}; {}\n{LEGEND}", counted(machine::cores(), "core"), type_name::<T>()))?;
 

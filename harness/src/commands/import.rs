@@ -4,7 +4,7 @@ use super::export::Format;
 use super::json;
 use crate::console::Console;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::interrupt;
 use crate::model::widths;
 use crate::record::Head;
 use clap::ValueEnum;
@@ -88,9 +88,9 @@ impl From<Hidden> for Activation {
 
 /// Reads and writes.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
     let (from, hidden) = (&args.from, args.activation.into());
     let format = args.format.map_or_else(|| Format::of(from), Ok)?;
+    args.json.prepare(&[from], &[&args.to], console)?;
     let mut model = match format {
         Format::Onnx => onnx::load(from)?,
         Format::Npz => export::load_npz(from, Layout::InputsOutputs, hidden)?,
@@ -101,8 +101,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if !args.labels.is_empty() {
         model = model.with_labels(args.labels.clone())?;
     }
-    files::prepare(&args.to)?;
-    model.save(&args.to)?;
+    interrupt::whole(|| model.save(&args.to))?;
     console.print(model.summary())?;
     let record = Record {
         head: Head::new("import"),

@@ -5,9 +5,9 @@ use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::record::Head;
-use kernels::{Backend, Cpu};
+use kernels::{Backend, Cpu, Profile};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
 Examples:
@@ -58,7 +58,7 @@ struct Data {
 
 /// Prints all that can be found out, then fails if the kernels or the data can't be used.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
+    args.json.prepare(&[], &[], console)?;
     let unknown = || "unknown".to_owned();
     let caches: Vec<String> = machine::caches().iter().map(ToString::to_string).collect();
     console.line(format_args!("cpu      {} ({})", machine::cpu().unwrap_or_else(unknown), std::env::consts::ARCH))?;
@@ -114,9 +114,13 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 
 /// Where the block sizes and thresholds of a row come from.
 pub(super) fn tuning_of(row: &Backend) -> String {
-    match std::env::var("KERNELS_PROFILE") {
-        Ok(file) => format!("KERNELS_PROFILE={file}"),
-        Err(_) if row.tuning::<f32>() == row.model::<f32>() => "by the model of the caches".to_owned(),
-        Err(_) => "built in for this CPU".to_owned(),
+    let own =
+        if row.tuning::<f32>() == row.model::<f32>() { "by the model of the caches" } else { "built in for this CPU" };
+    let Some(file) = std::env::var_os("KERNELS_PROFILE") else { return own.to_owned() };
+    let name = Path::new(&file).display();
+    match Profile::load(&file) {
+        Ok(profile) if profile.get(row.name(), "f32").is_some() => format!("KERNELS_PROFILE={name}"),
+        Ok(_) => format!("{own}: KERNELS_PROFILE={name} says nothing of {} f32", row.name()),
+        Err(error) => format!("{own}: KERNELS_PROFILE is ignored, {error}"),
     }
 }

@@ -4,7 +4,7 @@ use crate::console::Console;
 use crate::error::Result;
 use crate::files;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the record goes.
 #[derive(clap::Args)]
@@ -17,17 +17,19 @@ pub struct Args {
 
 impl Args {
     fn is_standard_output(&self) -> bool {
-        self.json.as_ref().is_some_and(|file| file.as_os_str() == "-")
+        self.json.as_ref().is_some_and(|file| file.as_os_str() == "-" || file.as_os_str() == "/dev/stdout")
     }
 
-    /// Makes sure that the record can be written, before the work is done.
-    pub fn prepare(&self, console: &mut Console) -> Result<()> {
+    /// Makes sure that the record and the other outputs of the command can be written, before the work is done; see
+    /// [`files::prepare`].
+    pub fn prepare(&self, inputs: &[&Path], outputs: &[&Path], console: &mut Console) -> Result<()> {
+        let mut outputs = outputs.to_vec();
         match &self.json {
             Some(_) if self.is_standard_output() => console.step_aside(),
-            Some(file) => files::prepare(file)?,
+            Some(file) => outputs.push(file),
             None => {}
         }
-        Ok(())
+        files::prepare(inputs, &outputs)
     }
 
     /// Writes the record, if it was asked for.

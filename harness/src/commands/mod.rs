@@ -12,6 +12,7 @@ pub mod import;
 pub mod info;
 mod json;
 pub mod monitor;
+mod parse;
 pub mod predict;
 pub mod prune;
 pub mod quantize;

@@ -3,11 +3,11 @@
 use super::{data, json};
 use crate::console::Console;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::interrupt;
 use crate::model::Model;
 use crate::record::Head;
 use crate::report::{Table, thousands};
-use clap::ValueEnum;
+use clap::{ValueEnum, value_parser};
 use nn::monitor::{Report, Thresholds};
 use nn::{Dataset, Mlp, Monitor};
 use rand_chacha::ChaCha8Rng;
@@ -39,8 +39,8 @@ pub struct Args {
     #[arg(long, value_enum)]
     change: Option<Change>,
     /// How many test images [default: all]
-    #[arg(long, value_name = "N")]
-    samples: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    samples: Option<u32>,
     /// How to tell
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -56,6 +56,8 @@ struct Record<'a> {
     #[serde(flatten)]
     head: Head,
     model: &'a Path,
+    /// Whether there were enough samples for alarms.
+    judged: bool,
     #[serde(flatten)]
     report: &'a Report,
 }
@@ -83,13 +85,15 @@ const BATCH: usize = 32;
 
 /// Learns, or compares.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
+    let learnt: Vec<&Path> = args.learn.iter().map(PathBuf::as_path).collect();
+    args.json.prepare(&[], &learnt, console)?;
     let model = Mlp::load(&args.model)?;
-    let data = args.data.load()?;
     if let Some(file) = &args.learn {
-        files::prepare(file)?;
+        let data = args.data.load()?;
+        data.train.fits(model.inputs(), model.outputs())?;
         let seen = watch(&Model::exact(model.clone())?, &data.train)?;
-        model.with_reference(seen.summary().clone())?.save(file)?;
+        let model = model.with_reference(seen.summary().clone())?;
+        interrupt::whole(|| model.save(file))?;
         let samples = thousands(data.train.len() as u64);
         console.line(format_args!("{}: the model, and what {samples} training images look like", file.display()))?;
         return Ok(());
@@ -97,7 +101,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let Some(reference) = model.reference().cloned() else {
         return Err(Error::Usage("the model has no reference: give it one with --learn FILE"));
     };
-    let test = args.samples.map_or_else(|| data.test.clone(), |n| data.test.head(n));
+    let test = args.data.load_test(model.inputs(), model.outputs())?;
+    let test = args.samples.map_or_else(|| test.clone(), |n| test.head(n as usize));
     let test = args.change.map_or_else(|| Ok(test.clone()), |change| changed(&test, change))?;
     let model = Model::exact(model)?;
     let (monitor, thresholds) = (watch(&model, &test)?, Thresholds::default());
@@ -106,7 +111,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         Format::Prometheus => console.print(report.to_prometheus(&model.labels()))?,
         Format::Table => console.print(table(&report, &thresholds))?,
     }
-    args.json.write(&Record { head: Head::new("monitor"), model: &args.model, report: &report }, console)?;
+    let judged = report.samples >= thresholds.min_samples;
+    args.json.write(&Record { head: Head::new("monitor"), model: &args.model, judged, report: &report }, console)?;
     if report.alarms.is_empty() {
         return Ok(());
     }
@@ -130,8 +136,11 @@ fn watch(model: &Model, data: &Dataset) -> Result<Monitor> {
 fn table(report: &Report, thresholds: &Thresholds) -> String {
     let mut table = Table::new(&["figure", "value", "limit", ""]);
     for (figure, value, limit) in report.figures(thresholds) {
-        let alarm = report.alarms.iter().any(|alarm| alarm.figure == figure);
-        let state = if alarm { "alarm" } else { "" };
+        let state = match report.alarms.iter().any(|alarm| alarm.figure == figure) {
+            true => "alarm",
+            false if report.samples < thresholds.min_samples => "not judged",
+            false => "",
+        };
         table.row([figure.replace('_', " "), format!("{value:.3}"), format!("{limit}"), state.to_owned()]);
     }
     let latency = report.latency.map_or_else(String::new, |latency| {
@@ -140,7 +149,13 @@ fn table(report: &Report, thresholds: &Thresholds) -> String {
     });
     let samples = thousands(report.samples);
     let (confidence, entropy) = (report.mean_confidence, report.mean_entropy);
-    format!("{table}\n{samples} samples, mean confidence {confidence:.4}, mean entropy {entropy:.4} nats{latency}\n")
+    let few = match report.samples < thresholds.min_samples {
+        true => format!("Alarms need {} samples: small numbers are far apart by chance.\n", thresholds.min_samples),
+        false => String::new(),
+    };
+    format!(
+        "{table}\n{few}{samples} samples, mean confidence {confidence:.4}, mean entropy {entropy:.4} nats{latency}\n"
+    )
 }
 
 /// A copy of images that are spoilt.

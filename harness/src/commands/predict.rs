@@ -4,9 +4,9 @@ use super::{data, json};
 use crate::console;
 use crate::console::{BAD, Console, GOOD, STRONG, styled};
 use crate::error::{Error, Result};
-use crate::image;
 use crate::record::Head;
 use crate::report::counted;
+use crate::{files, image};
 use clap::ArgGroup;
 use nn::{Dataset, Kernels, Mlp};
 use serde::Serialize;
@@ -69,11 +69,9 @@ struct Digit {
 
 /// Reads, predicts, shows.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
-    if !args.model.exists() {
-        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file; `harness train` makes one");
-        return Err(Error::Read { path: args.model.clone(), source: missing });
-    }
+    let read: Vec<&Path> = args.images.iter().chain([&args.model]).map(PathBuf::as_path).collect();
+    args.json.prepare(&read, &[], console)?;
+    files::exists(&args.model, "harness train")?;
     let model = Mlp::load(&args.model)?;
     let engine = Kernels::active()?;
     let mut digits = Vec::new();
@@ -81,7 +79,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         digits.push(from_file(file, model.inputs())?);
     }
     if !args.index.is_empty() {
-        let test = args.data.load()?.test;
+        let test = args.data.load_test(model.inputs(), model.outputs())?;
         for &index in &args.index {
             if index >= test.len() {
                 return Err(Error::NoSample { index, samples: test.len() });

@@ -1,9 +1,10 @@
 //! `harness prune`: a saved model with most weights at 0, trained on, and what that costs.
 
-use super::{data, json};
+use super::{data, json, parse};
 use crate::console::Console;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::interrupt;
 use crate::model::{self, Model};
 use crate::record::Head;
 use crate::report::{Table, thousands};
@@ -26,7 +27,7 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Share of the weights that become 0, one after the other
-    #[arg(long, value_name = "SHARE,..", value_delimiter = ',', default_value = "0.5,0.8,0.9,0.95")]
+    #[arg(long, value_name = "SHARE,..", value_delimiter = ',', default_value = "0.5,0.8,0.9,0.95", value_parser = parse::share)]
     sparsity: Vec<f64>,
     /// Which weights compete for being kept
     #[arg(long, value_enum, default_value_t = Which::Global)]
@@ -35,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "2", value_parser = value_parser!(u32).range(0..))]
     epochs: u32,
     /// Learning rate of Adam meanwhile
-    #[arg(long, value_name = "RATE", default_value = "0.0005")]
+    #[arg(long, value_name = "RATE", default_value = "0.0005", value_parser = parse::rate)]
     lr: f32,
     /// Write the model of the last share to this file
     #[arg(long, value_name = "FILE")]
@@ -88,12 +89,11 @@ struct Pruned {
 
 /// Prunes and trains for each share.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
+    let files: Vec<&Path> = args.out.iter().chain(&args.curve).map(PathBuf::as_path).collect();
+    args.json.prepare(&[&args.model], &files, console)?;
     let exact = Mlp::load(&args.model)?;
     let data = args.data.load()?;
-    for file in [&args.out, &args.curve].into_iter().flatten() {
-        files::prepare(file)?;
-    }
+    data.test.fits(exact.inputs(), exact.outputs())?;
     let engine = Kernels::active()?;
     let accuracy = |model: &Mlp| -> Result<f64> {
         let model = Model::exact(model.clone())?;
@@ -124,7 +124,9 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     for Pruned { sparsity, weights_left, pruned, trained_on } in &results {
         let change = format!("{:+.2}", 100.0 * (trained_on - before));
         let share = |x: &f64| format!("{x:.4}");
-        let sparsity = format!("{:.1} %", 100.0 * sparsity);
+        // A few weights that are left are not none.
+        let places = if (0.9995..1.0).contains(sparsity) { 4 } else { 1 };
+        let sparsity = format!("{:.places$} %", 100.0 * sparsity);
         table.row([sparsity, thousands(*weights_left), share(pruned), share(trained_on), change]);
     }
     console.print(table)?;
@@ -132,7 +134,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         files::write_whole(file, &curve(&results))?;
     }
     if let Some(file) = &args.out {
-        last.ok_or(Error::Usage("--out needs a --sparsity"))?.save(file)?;
+        let model = last.ok_or(Error::Usage("--out needs a --sparsity"))?;
+        interrupt::whole(|| model.save(file))?;
     }
     let record = Record {
         head: Head::new("prune"),

@@ -1,12 +1,13 @@
 //! `harness quantize`: a saved model in 8 bits, and what that costs.
 
-use super::{data, json};
+use super::{data, json, parse};
 use crate::console::Console;
 use crate::error::Result;
-use crate::files;
+use crate::interrupt;
 use crate::model::{self, Model};
 use crate::record::Head;
 use crate::report::{Table, thousands};
+use clap::value_parser;
 use nn::quantize::Calibration;
 use nn::{Mlp, Quantized};
 use serde::Serialize;
@@ -30,10 +31,10 @@ pub struct Args {
     #[command(flatten)]
     data: data::Args,
     /// Training images that show what the layers meet
-    #[arg(long, value_name = "N", default_value = "1000")]
-    sample: usize,
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = value_parser!(u32).range(1..))]
+    sample: u32,
     /// Leave out this share of the values at each end when ranges are chosen [default: none]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = parse::tail)]
     percentile: Option<f64>,
     #[command(flatten)]
     json: json::Args,
@@ -60,12 +61,13 @@ struct Measured<'a> {
 
 /// Quantises, writes, compares on the test images.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
+    args.json.prepare(&[&args.model], &[&args.to], console)?;
     let exact = Mlp::load(&args.model)?;
     let data = args.data.load()?;
+    data.test.fits(exact.inputs(), exact.outputs())?;
     let calibration = args.percentile.map_or(Calibration::MinMax, Calibration::Percentile);
-    files::prepare(&args.to)?;
-    Quantized::new(&exact, &data.train.head(args.sample), calibration)?.save(&args.to)?;
+    let small = Quantized::new(&exact, &data.train.head(args.sample as usize), calibration)?;
+    interrupt::whole(|| small.save(&args.to))?;
 
     // What was written is what is measured.
     let models = [Model::exact(exact)?, Model::load(&args.to)?];

@@ -48,12 +48,15 @@ struct Blas {
 }
 
 impl FromStr for Blas {
-    type Err = std::convert::Infallible;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
         // A colon can be part of a path, but then what follows is hardly the beginning of a C name.
         let c_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let (path, prefix) = text.rsplit_once(':').filter(|(_, prefix)| c_name(prefix)).unwrap_or((text, ""));
+        if path.is_empty() {
+            return Err("the path of a library is needed");
+        }
         Ok(Self { path: path.into(), prefix: prefix.to_owned() })
     }
 }
@@ -69,5 +72,6 @@ mod tests {
         {
             assert_eq!(text.parse(), Ok(Blas { path: path.into(), prefix: prefix.into() }));
         }
+        assert!(":".parse::<Blas>().is_err() && "".parse::<Blas>().is_err());
     }
 }

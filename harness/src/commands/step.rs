@@ -33,10 +33,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
     threads: u32,
     /// Also measure it in these precisions: f32-amx, bf16x3, bf16
-    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = super::gemm::precision)]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', value_parser = super::parse::precision)]
     precision: Vec<Precision>,
     /// Time for the samples
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = super::gemm::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = super::parse::seconds)]
     time: Duration,
     #[command(flatten)]
     json: json::Args,
@@ -61,7 +61,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if widths.len() < 2 {
         return Err(Error::Usage("a network has at least inputs and outputs: 784,10"));
     }
-    args.json.prepare(console)?;
+    args.json.prepare(&[], &[], console)?;
     let active = Backend::active()?;
     let team = Team::new(args.threads as usize);
     // In f32 first, then from the most exact on, each once.

@@ -1,8 +1,7 @@
 //! `harness train`: trains a model, measures it on the test set, draws its first predictions.
 
-use super::gemm::precision;
-use super::{data, json};
-use crate::console::Console;
+use super::{data, json, parse};
+use crate::console::{BAD, Console, styled};
 use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::model::widths;
@@ -10,7 +9,7 @@ use crate::picture::{self, Tile};
 use crate::record::{Head, Score};
 use crate::report::Table;
 use crate::training::{self, Runner};
-use crate::{files, machine, report};
+use crate::{files, interrupt, machine, report};
 use clap::{ValueEnum, value_parser};
 use kernels::{Backend, Precision};
 use nn::metrics::{Average, Confusion};
@@ -44,7 +43,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Preset::Reference)]
     preset: Preset,
     /// Learning rate of Adam, the highest where it changes [default: that of the preset]
-    #[arg(long, value_name = "RATE", value_parser = learning_rate)]
+    #[arg(long, value_name = "RATE", value_parser = parse::rate)]
     lr: Option<f32>,
     /// Seed of the first weights and of the order of the samples
     #[arg(long, value_name = "N", default_value = "0")]
@@ -56,7 +55,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = EngineName::Kernels)]
     engine: EngineName,
     /// How exactly the kernels multiply: f32, f32-amx, bf16x3, bf16
-    #[arg(long, value_name = "NAME", default_value_t = Precision::F32, value_parser = precision)]
+    #[arg(long, value_name = "NAME", default_value_t = Precision::F32, value_parser = parse::precision)]
     precision: Precision,
     #[command(flatten)]
     json: json::Args,
@@ -85,13 +84,6 @@ enum EngineName {
     Naive,
     /// Naive loops on one thread, in the order i-j-k of textbooks
     NaiveIjk,
-}
-
-fn learning_rate(text: &str) -> std::result::Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("a positive number is needed".to_owned()),
-    }
 }
 
 /// What `--json` holds.
@@ -140,10 +132,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let engine = runner.engine();
     let drawing = args.out.join("predictions.svg");
     let saved = args.out.join("model.safetensors");
-    for file in [&drawing, &saved] {
-        files::prepare(file)?;
-    }
-    args.json.prepare(console)?;
+    args.json.prepare(&[], &[&drawing, &saved], console)?;
     let data = args.data.load()?;
     let hidden: Vec<usize> = args.hidden.iter().map(|&width| width as usize).collect();
     let (epochs, batch, seed) = (args.epochs as usize, args.batch as usize, args.seed);
@@ -156,6 +145,12 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     }
     let learning_rate = recipe.optimiser.learning_rate();
     let model = training::model_for(&data, &hidden, recipe.batch, args.seed)?;
+    let classes = model.classes();
+    let blank = (0..classes as u32).filter(|class| !data.train.labels().contains(class)).count();
+    if blank > 0 {
+        let line = format!("{blank} of the {classes} classes that the labels make have no training image");
+        console.line(styled(BAD, line))?;
+    }
     let layers = widths(&model);
     let name = layers.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
     let parameters = model.parameter_count();
@@ -172,6 +167,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let history = training::fit(&mut trainer, &data.train, None, console)?;
     let total_seconds = begin.elapsed().as_secs_f64();
     let model = trainer.into_model();
+    // What took so long is safe, whatever comes.
+    interrupt::whole(|| model.save(&saved))?;
     let test = model.evaluate(engine.as_ref(), &data.test)?;
     console.line(format_args!("Test: accuracy: {:.4} - loss: {:.4}", test.accuracy, test.loss))?;
     let found = model.predict(engine.as_ref(), &data.test)?;
@@ -180,7 +177,6 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 
     let tiles = draw(&name, test.accuracy, &model, engine.as_ref(), &data.test)?;
     files::write_whole(&drawing, &tiles)?;
-    model.save(&saved)?;
     console.line(format_args!(
         "The first predictions are drawn in {}; the model is {}, for harness predict",
         drawing.display(),

@@ -42,14 +42,14 @@ pub struct Args {
     #[arg(long, group = "what")]
     explain: bool,
     /// Time for the search and its verification
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = super::gemm::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = super::parse::seconds)]
     time: Duration,
     /// Type of the elements
     #[arg(long = "type", value_enum, default_value_t = Type::F32)]
     element: Type,
     /// Row of the kernels' table [default: the one that the CPU or KERNELS_ISA chooses]
-    #[arg(long, value_name = "NAME")]
-    row: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = super::parse::row)]
+    row: Option<&'static Backend>,
     /// Tune for so many threads, the threshold for threads with them
     #[arg(long, value_name = "N", default_value = "1", value_parser = value_parser!(u32).range(1..=1024))]
     threads: u32,
@@ -100,7 +100,6 @@ struct ShapeGain {
 
 /// Searches, verifies or explains.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(console)?;
     match args.element {
         Type::F32 => run_for::<f32>(args, console),
         Type::F64 => run_for::<f64>(args, console),
@@ -108,14 +107,14 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 }
 
 fn run_for<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
-    let row = match &args.row {
-        Some(name) => Backend::by_name(name)?,
-        None => Backend::active()?,
-    };
+    let row = args.row.map_or_else(Backend::active, Ok)?;
     let file = args.out.clone().or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
     let cpu = Cpu::get().to_string();
     let id = cpu.split_whitespace().next().unwrap_or("this");
     let file = file.unwrap_or_else(|| PathBuf::from(format!("target/harness/{id}.profile")));
+    // A search goes on from the file, and keeps what it holds of other rows.
+    let written = if args.explain || args.verify { vec![] } else { vec![file.as_path()] };
+    args.json.prepare(&[], &written, console)?;
     let task = Task { row, element: std::any::type_name::<T>(), threads: args.threads as usize, file };
     // What calls use where no profile is named. One that is named is what is in question.
     let default = if std::env::var_os(VARIABLE).is_some() { row.model::<T>() } else { row.tuning::<T>() };
@@ -162,7 +161,6 @@ impl Task {
         time: Duration,
         console: &mut Console,
     ) -> Result<Record> {
-        files::prepare(&self.file)?;
         let old = match self.file.exists() {
             true => Profile::load(&self.file)?,
             false => Profile::new(),
@@ -320,6 +318,7 @@ impl Task {
 
 /// The values of a profile for the row and the element type.
 fn values(file: &Path, task: &Task) -> Result<Tuning> {
+    files::exists(file, "harness tune")?;
     let profile = Profile::load(file)?;
     profile.get(task.row.name(), task.element).ok_or_else(|| Error::NotInProfile {
         path: file.to_owned(),

@@ -341,7 +341,8 @@ pub(crate) static ROW: Backend = Backend {
         tile::tiles2::<Portable<true>, f64, 3>(),
         tile::tiles2::<Portable<true>, f64, 4>(),
     ]),
-    math: math::<Portable<true>, 12>(),
+    // Compilers make one vector of two.
+    math: math::<Portable<true>, 24>(),
 };
 
 pub(crate) static PLAIN: Backend = Backend {
@@ -361,5 +362,5 @@ pub(crate) static PLAIN: Backend = Backend {
         tile::tiles2::<Portable<false>, f64, 3>(),
         tile::tiles2::<Portable<false>, f64, 4>(),
     ]),
-    math: math::<Portable<false>, 6>(),
+    math: math::<Portable<false>, 12>(),
 };

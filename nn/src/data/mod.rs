@@ -235,6 +235,17 @@ impl Dataset {
         Self { features, targets, len, classes, image_file, label_file, ..*self }
     }
 
+    /// Whether a classifier with so many inputs and classes can be measured on this: there are samples, each of as many
+    /// features, and no label is beyond the classes.
+    ///
+    /// # Errors
+    /// What does not fit, with the file and the numbers.
+    pub fn fits(&self, inputs: usize, classes: usize) -> Result<()> {
+        self.check_not_empty()?;
+        self.check_inputs(inputs)?;
+        self.check_targets(&Loss::default(), classes)
+    }
+
     /// Whether a model with that many inputs can take these images.
     pub(crate) fn check_inputs(&self, inputs: usize) -> Result<()> {
         if self.features() == inputs {
@@ -367,15 +378,26 @@ impl Mnist {
     /// Whatever is missing or wrong, with the file and the numbers.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        if !dir.is_dir() {
-            return Err(Error::NoDirectory { dir: dir.into() });
-        }
-        let load = |images, labels| Dataset::from_idx(find(dir, images)?, find(dir, labels)?);
         Ok(Self {
-            test: load("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?,
-            train: load("train-images-idx3-ubyte", "train-labels-idx1-ubyte")?,
+            test: Self::load_test(dir)?,
+            train: load(dir, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")?,
         })
     }
+
+    /// Reads the test set alone.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_test(dir: impl AsRef<Path>) -> Result<Dataset> {
+        load(dir.as_ref(), "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    }
+}
+
+fn load(dir: &Path, images: &'static str, labels: &'static str) -> Result<Dataset> {
+    if !dir.is_dir() {
+        return Err(Error::NoDirectory { dir: dir.into() });
+    }
+    Dataset::from_idx(find(dir, images)?, find(dir, labels)?)
 }
 
 fn find(dir: &Path, name: &'static str) -> Result<PathBuf> {

@@ -48,7 +48,8 @@ pub(super) fn to_bytes(arrays: &[Array], (name, text): (&str, &[u8])) -> io::Res
 
 /// The arrays of an NPZ file but the one with the name `text`, whose bytes are given apart.
 pub(super) fn from_bytes(bytes: &[u8], file: &Path, text: &str) -> Result<(Vec<Array>, Option<Vec<u8>>)> {
-    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|problem| error(file, "zip", problem))?;
+    let mut zip = ZipArchive::new(Cursor::new(bytes))
+        .map_err(|problem| error(file, "zip", format!("is no archive, as NPZ files are ({problem})")))?;
     let (mut arrays, mut found, mut left) = (Vec::new(), None, LIMIT);
     for i in 0..zip.len() {
         let entry = zip.by_index(i).map_err(|problem| error(file, format!("entry {i}"), problem))?;

@@ -1,25 +1,23 @@
 //! Weights alone, by name: `layers.<l>.weight` and `layers.<l>.bias`, as `safetensors` or as NPZ. What else a model is
-//! made of (activations, scaler, names of the classes) stands beside them as JSON, under the name `nn`, and is not needed
+//! made of (layout, activations, scaler, names of the classes) stands beside them as JSON, under the name `nn`, and is not needed
 //! to read them: a file that another program wrote has none.
 
 use super::npz::{self, Array};
-use crate::checkpoint::{error, read_file, write_whole};
+use crate::checkpoint::{ENTRY, Kind, error, open, read_file};
 use crate::data::Scaler;
 use crate::dense::Dense;
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 use crate::mlp::{Mlp, check, count};
 use crate::store::Store;
 use kernels::Activation;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The name of the JSON.
-const ENTRY: &str = "nn";
-
 /// How the weights of a layer lie in a file, row-major.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
     /// inputs x outputs, as in a [`Dense`] layer here and in Keras.
     #[default]
@@ -33,13 +31,15 @@ pub enum Layout {
 #[serde(deny_unknown_fields)]
 struct About {
     layers: Vec<Dense>,
+    /// Of the weights; files of older versions do not tell.
+    layout: Option<Layout>,
     scaler: Option<Scaler>,
     labels: Vec<String>,
 }
 
-fn about(model: &Mlp) -> String {
+fn about(model: &Mlp, layout: Layout) -> String {
     let (scaler, labels) = (model.scaler().cloned(), model.labels().into());
-    let about = About { layers: model.layers().into(), scaler, labels };
+    let about = About { layers: model.layers().into(), layout: Some(layout), scaler, labels };
     serde_json::to_string(&about).expect("its keys are strings")
 }
 
@@ -84,14 +84,15 @@ pub fn save_safetensors(file: impl AsRef<Path>, model: &Mlp, layout: Layout) -> 
         (&array.name, view.expect("as many bytes as the shape says"))
     });
     // `format` is what PyTorch's readers look for.
-    let metadata = HashMap::from([(ENTRY.into(), about(model)), ("format".into(), "pt".into())]);
+    let metadata = HashMap::from([(ENTRY.into(), about(model, layout)), ("format".into(), "pt".into())]);
     let bytes = serialize(views, Some(metadata)).map_err(|problem| error(file, "header", problem))?;
-    write_whole(file, &bytes).map_err(|source| Error::Write { file: file.into(), source })
+    write_whole(file, &bytes)
 }
 
 /// Reads weights from a `safetensors` file of this or another program: every layer has a matrix and may have a vector,
 /// whose names differ in their last part alone (`fc1.weight`, `fc1.bias`), and layers follow each other in the order of
-/// their names, numbers by their value. `hidden` is the activation between layers where the file has nothing to say.
+/// their names, numbers by their value. `layout` and the activation `hidden` between layers are for files that have nothing
+/// to say of them, as those of other programs: which way a square matrix was written can't be seen.
 ///
 /// # Errors
 /// When the file can't be read, is damaged, or its tensors make no model.
@@ -105,9 +106,10 @@ pub fn load_safetensors(file: impl AsRef<Path>, layout: Layout, hidden: Activati
 /// # Errors
 /// As there.
 pub fn safetensors_from_bytes(bytes: &[u8], file: &Path, layout: Layout, hidden: Activation) -> Result<Mlp> {
-    let in_header = |problem| error(file, "header", problem);
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(in_header)?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(in_header)?;
+    let (found, json, tensors) = open(bytes, file)?;
+    if !matches!(found, Kind::Weights | Kind::Foreign) {
+        return Err(Error::Kind { file: file.into(), found, wanted: Kind::Weights });
+    }
     let mut arrays = Vec::new();
     for (name, tensor) in tensors.iter() {
         if tensor.dtype() != Dtype::F32 {
@@ -116,8 +118,8 @@ pub fn safetensors_from_bytes(bytes: &[u8], file: &Path, layout: Layout, hidden:
         let numbers = tensor.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         arrays.push(Array { name: name.into(), shape: tensor.shape().into(), numbers });
     }
-    let json = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
-    assemble(file, arrays, json.map(String::as_bytes), layout, hidden)
+    let json = (found == Kind::Weights).then_some(json.as_bytes());
+    assemble(file, arrays, json, layout, hidden)
 }
 
 /// Writes the weights as NPZ, for NumPy: `numpy.load(file)["layers.0.weight"]`. Whole or not at all.
@@ -128,8 +130,8 @@ pub fn save_npz(file: impl AsRef<Path>, model: &Mlp) -> Result<()> {
     let file = file.as_ref();
     let model = &model.folded()?;
     let arrays = arrays(file, model, Layout::InputsOutputs)?;
-    let written = npz::to_bytes(&arrays, (ENTRY, about(model).as_bytes())).and_then(|bytes| write_whole(file, &bytes));
-    written.map_err(|source| Error::Write { file: file.into(), source })
+    let bytes = npz::to_bytes(&arrays, (ENTRY, about(model, Layout::InputsOutputs).as_bytes()));
+    write_whole(file, &bytes.map_err(|source| Error::Write { file: file.into(), source })?)
 }
 
 /// Reads weights from an NPZ file of this or another program; names as in [`load_safetensors`].
@@ -170,6 +172,7 @@ fn assemble(
         .map(serde_json::from_slice)
         .transpose()
         .map_err(|problem| error(file, format!("entry {ENTRY:?}"), problem))?;
+    let layout = about.as_ref().and_then(|about| about.layout).unwrap_or(layout);
     // The matrix of a layer before its vector.
     arrays.sort_by(|a, b| {
         let key = |array: &Array| std::cmp::Reverse(array.shape.len());

@@ -28,7 +28,8 @@ pub fn load(file: impl AsRef<Path>) -> Result<Mlp> {
 /// # Errors
 /// As [`load`].
 pub fn from_bytes(bytes: &[u8], file: &Path) -> Result<Mlp> {
-    let model = Model::decode(bytes).map_err(|problem| error(file, "message", problem))?;
+    let model = Model::decode(bytes)
+        .map_err(|problem| error(file, "message", format!("is that of no ONNX file ({problem})")))?;
     let Some(graph) = &model.graph else {
         return Err(error(file, "graph", "is missing: this is no ONNX file"));
     };

@@ -3,8 +3,9 @@
 use super::proto::{
     Attribute, Dim, Entry, FLOAT, Graph, Model, Node, Opset, Shape, Tensor, TensorType, Type, UINT8, Value,
 };
-use crate::checkpoint::{error, write_whole};
-use crate::error::{Error, Result};
+use crate::checkpoint::error;
+use crate::error::Result;
+use crate::files::write_whole;
 use crate::mlp::Mlp;
 use kernels::Activation;
 use prost::Message;
@@ -173,5 +174,5 @@ pub fn to_bytes(model: &Mlp, input: Input, output: Output, file: &Path) -> Resul
 pub fn save(file: impl AsRef<Path>, model: &Mlp, input: Input, output: Output) -> Result<()> {
     let file = file.as_ref();
     let bytes = to_bytes(model, input, output, file)?;
-    write_whole(file, &bytes).map_err(|source| Error::Write { file: file.into(), source })
+    write_whole(file, &bytes)
 }
