@@ -70,6 +70,10 @@ fn explain_tells_the_route() {
     assert!(plain(1, 8, 1).contains("one tile"), "{}", plain(1, 8, 1));
     assert!(plain(300, 300, 1).contains("matrix-vector"), "{}", plain(300, 300, 1));
     assert!(plain(20, 64, 200).contains("direct"), "{}", plain(20, 64, 200));
+    if let Ok(avx2) = Backend::by_name("avx2") {
+        let few = text(call.backend(avx2), dense(3, 64), Layout::col_major(64, 40), dense(3, 40));
+        assert!(few.contains("a few rows"), "{few}");
+    }
     let text_of_blocks = text(call, dense(300, 300), Layout::col_major(300, 300), dense(300, 300));
     assert!(text_of_blocks.contains("blocked: A is read where it lies, B is packed"), "{text_of_blocks}");
     let (data, mut c) = (numbers(300 * 300), vec![0.0; 300 * 300]);

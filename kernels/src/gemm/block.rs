@@ -155,15 +155,18 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space:
     const APART: usize = CHUNK + LINE;
     let gemv = |(p, k), (j, n), a: Matrix<T>, b: Matrix<T>| {
         let row = Gemv {
+            m: x.m,
             k,
             n,
             a: a.ptr.cast_const(),
+            a_row: a.row,
             a_col: a.col,
             b: b.ptr.cast_const(),
             b_row: b.row,
             b_col: b.col,
             bf16: b.bf16,
             c: x.c.at(0, j).ptr,
+            c_row: x.c.row,
             alpha: x.alpha,
             beta: if p == 0 { x.beta } else { T::ONE },
         };
@@ -200,7 +203,7 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space:
     } else {
         gemv((0, x.k), (0, x.n), x.a, x.b);
     }
-    finish(kernel, x, (0, 1), (0, x.n), x.c.ptr, x.c.row);
+    finish(kernel, x, (0, x.m), (0, x.n), x.c.ptr, x.c.row);
 }
 
 /// Computes the tile of C at these rows and columns (first and number), from its rows of A. Where C's columns are

@@ -4,6 +4,7 @@
 use super::amx::{BLOCK, Tiled};
 use super::block::{self, split};
 use super::finish::{Epilogue, Finish};
+use super::gemv::{self, FEW};
 use super::pack::Pack;
 use super::precision::{self, Precision};
 use super::tile::Float;
@@ -130,7 +131,7 @@ pub(crate) enum Method {
     Scale,
     /// One tile, operands where they lie, C's columns adjacent. Calls do without loops then: see [`block::Single`].
     Tile,
-    /// One row times rows or columns that are contiguous, or bf16 numbers.
+    /// One row times rows or columns that are contiguous, or bf16 numbers; or a few, as [`gemv::few`] tells.
     Vector,
     /// Loops 2 and 1 alone, operands where they lie.
     Direct,
@@ -183,7 +184,9 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         return route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs);
     }
     let vector = m == 1 && !a.packed && !b.packed && (b.bf16 || b.row == 1 || b.col == 1);
-    if vector && (x.c.row == 1 || x.c.col == 1) {
+    let few = m <= FEW && a.col == 1 && b.row == 1 && !(a.packed | b.packed | a.bf16 | b.bf16);
+    let few = few && (transposed || x.c.col == 1) && gemv::few::<T>(kernel.lanes, n, b.col);
+    if (vector && (x.c.row == 1 || x.c.col == 1)) || few {
         return route(Method::Vector, jobs);
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows

@@ -76,7 +76,9 @@ impl fmt::Display for Explanation {
             Method::Tile => writeln!(f, "  route    one tile: it fits the registers")?,
             Method::Vector => {
                 let widened = if a.bf16 || b.bf16 { ", and widened from bf16" } else { "" };
-                writeln!(f, "  route    matrix-vector: the matrix is read once, as it lies{widened}")?;
+                let rows = if route.transposed { a.cols } else { a.rows };
+                let what = if rows > 1 { "a few rows" } else { "matrix-vector" };
+                writeln!(f, "  route    {what}: the matrix is read once, as it lies{widened}")?;
             }
             Method::Direct => writeln!(f, "  route    direct: both operands are read where they lie")?,
             Method::Blocks { pack_a, pack_b, blocking, .. } => blocked(f, pack_a, pack_b, blocking)?,

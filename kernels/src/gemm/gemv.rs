@@ -1,4 +1,4 @@
-//! A vector times a matrix, c = a B, read once in the order in which it lies.
+//! A vector times a matrix, c = a B, read once in the order in which it lies; or a few of them.
 //!
 //! Where B's rows are contiguous, a few of them at a time are added to all sums, so that they are read as they lie, and
 //! not as the columns of one tile after those of another.
@@ -6,7 +6,8 @@
 //! Where its columns are, the sum over k being one chain (see [`definition`](crate::reference::definition)), lanes must
 //! be columns, which lie apart: squares of B are transposed in registers and used at once. A chain takes four cycles a
 //! step, more than a step of it is fed in, so a few of them run side by side: the sums of groups of columns, which share what
-//! is read of A, or where those columns do not fit the first cache together, of different chunks.
+//! is read of A, or where those columns do not fit the first cache together, of different chunks. Or the sums of a few rows: a
+//! square that was turned serves them all.
 
 use super::pack::{load_half, load_part};
 use super::precision::Convert;
@@ -14,15 +15,20 @@ use super::tile::{Float, opaque, opaque_stride};
 use crate::CHUNK;
 use crate::bf16::Bf16;
 use crate::simd::{GROUP, LINE, Simd, SimdF32, prefetch};
+use crate::view::times;
 use std::array::from_fn;
 use std::mem::MaybeUninit;
 
-/// One call: a row of C.
+/// One call: a row of C, or up to [`FEW`] where A's rows and B's columns are contiguous.
+#[derive(Clone, Copy)]
 pub(crate) struct Gemv<T> {
+    pub m: usize,
     pub k: usize,
     pub n: usize,
-    /// Element 0 of the row of A.
+    /// Element (0, 0) of A.
     pub a: *const T,
+    /// From a row of it to the next.
+    pub a_row: isize,
     /// From an element of it to the next.
     pub a_col: isize,
     /// Element (0, 0) of B; the elements of a row or those of a column are adjacent.
@@ -33,8 +39,10 @@ pub(crate) struct Gemv<T> {
     pub b_col: isize,
     /// Whether B holds [`Bf16`] numbers, which its strides count then; those of a row are adjacent.
     pub bf16: bool,
-    /// The row of C, dense.
+    /// The first row of C, dense.
     pub c: *mut T,
+    /// From it to the next.
+    pub c_row: isize,
     pub alpha: T,
     pub beta: T,
 }
@@ -43,6 +51,25 @@ pub(crate) struct Gemv<T> {
 /// The row that it belongs to is supported by this CPU; A and B are readable, C is writable (and, unless `beta` is 0,
 /// readable); `k` is at least 1.
 pub(crate) type GemvFn<T> = unsafe fn(&Gemv<T>);
+
+/// Rows of C that are computed together, at most.
+pub(crate) const FEW: usize = 4;
+
+/// Groups of columns side by side with several rows.
+const PAIR: usize = 2;
+
+/// Whether a few rows of C with so many columns are computed together, sooner than by tiles of a B that is packed for them:
+/// where it was measured to pay, which is with vectors of 32 bytes, and 16 registers for them. Columns of B 4 KiB apart would take
+/// each other's place in the first cache.
+pub(crate) fn few<T>(lanes: usize, n: usize, b_col: isize) -> bool {
+    lanes * size_of::<T>() == 32 && n >= PAIR * lanes && !crowded::<T>(b_col, SPAN / 8)
+}
+
+/// Whether columns so far apart begin nearly a multiple of `period` bytes from each other.
+fn crowded<T>(b_col: isize, period: usize) -> bool {
+    let apart = b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
+    apart.min(period - apart) < LINE / 4
+}
 
 /// Groups of columns side by side: enough to hide the latency of an FMA.
 const GROUPS: usize = 4;
@@ -84,37 +111,61 @@ pub(crate) unsafe fn gemv<S: Convert<T>, T: Float>(x: &Gemv<T>) {
             if x.b_col == 1 {
                 return rows::<S, T, T>(s, x);
             }
-            let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
-            // Whether so many groups of columns fill the sets that they share.
-            let crowded = |groups: usize| {
-                let period = SPAN / (groups * S::LANES);
-                let apart = x.b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
-                apart.min(period - apart) < LINE / 4
-            };
-            let wide = S::LANES > GROUP / 2;
-            let (most, least) = if wide { (WIDER, WIDER) } else { (GROUPS, GROUPS / 2) };
-            let (full, very) = (crowded(most), crowded(least));
-            if x.n < S::LANES || (far && (very || most * S::LANES > STREAMS)) {
-                for j in (0..x.n).step_by(S::LANES) {
-                    single(s, x, j, (x.n - j).min(S::LANES));
-                }
-                return;
+            if x.m > 1 && few::<T>(S::LANES, x.n, x.b_col) {
+                return match x.m {
+                    2 => together::<S, T, 2>(s, x),
+                    _ => together::<S, T, FEW>(s, x),
+                };
             }
-            let j = match (full, very) {
-                (false, _) if wide => groups::<S, T, WIDER>(s, x),
-                (false, _) => groups::<S, T, GROUPS>(s, x),
-                (true, false) => groups::<S, T, FEWER>(s, x),
-                (true, true) => 0,
-            };
-            // Whole chunks first, then what is left of k in all columns.
-            let whole = x.k / CHUNK;
-            for (first, chunks, steps) in [(0, whole, CHUNK), (whole, 1, x.k % CHUNK)] {
-                if chunks * steps > 0 {
-                    side_by_side(s, x, j, (first, chunks), steps);
-                }
+            for i in 0..x.m {
+                columns(s, &x.row(i));
             }
         },
     );
+}
+
+impl<T: Float> Gemv<T> {
+    /// Row `i` of C alone.
+    fn row(&self, i: usize) -> Self {
+        let (a, c) = (times(i, self.a_row), times(i, self.c_row));
+        Self { m: 1, a: self.a.wrapping_offset(a), c: self.c.wrapping_offset(c), ..*self }
+    }
+}
+
+/// A row of C, where B's columns are contiguous.
+///
+/// # Safety
+/// See [`GemvFn`].
+#[inline(always)]
+unsafe fn columns<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
+    let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
+    // Whether so many groups of columns fill the sets that they share.
+    let crowded = |groups: usize| crowded::<T>(x.b_col, SPAN / (groups * S::LANES));
+    let wide = S::LANES > GROUP / 2;
+    let (most, least) = if wide { (WIDER, WIDER) } else { (GROUPS, GROUPS / 2) };
+    let (full, very) = (crowded(most), crowded(least));
+    // SAFETY: the caller's promise.
+    unsafe {
+        if x.n < S::LANES || (far && (very || most * S::LANES > STREAMS)) {
+            for j in (0..x.n).step_by(S::LANES) {
+                single(s, x, j, (x.n - j).min(S::LANES));
+            }
+            return;
+        }
+        let j = match (full, very) {
+            (false, _) if wide => groups::<S, T, WIDER>(s, x),
+            (false, _) => groups::<S, T, GROUPS>(s, x),
+            (true, false) => groups::<S, T, FEWER>(s, x),
+            (true, true) => 0,
+        };
+        // Whole chunks first, then what is left of k in all columns.
+        let whole = x.k / CHUNK;
+        for (first, chunks, steps) in [(0, whole, CHUNK), (whole, 1, x.k % CHUNK)] {
+            if chunks * steps > 0 {
+                side_by_side(s, x, j, (first, chunks), steps);
+            }
+        }
+    }
 }
 
 /// The routine of an instruction set for a B of bf16 numbers.
@@ -290,7 +341,8 @@ unsafe fn groups<S: Simd<T>, T: Float, const N: usize>(s: S, x: &Gemv<T>) -> usi
             // SAFETY: `steps` elements of A, and of these columns of B and C.
             unsafe {
                 let a = dense(x, p, &mut copy[..steps]);
-                for (i, sum) in chains::<S, T, N, true>(s, [a; N], b, x.b_col, steps, 0).into_iter().enumerate() {
+                let [sums] = chains::<S, T, N, 1, true>(s, [[a; N]], b, x.b_col, steps, 0);
+                for (i, sum) in sums.into_iter().enumerate() {
                     add(s, x, chunk, j + i * S::LANES, S::LANES, sum);
                 }
             }
@@ -298,6 +350,52 @@ unsafe fn groups<S: Simd<T>, T: Float, const N: usize>(s: S, x: &Gemv<T>) -> usi
         j += N * S::LANES;
     }
     j
+}
+
+/// Up to `M` rows of C.
+///
+/// # Safety
+/// See [`GemvFn`]; A's rows and B's columns are contiguous, and there are as many columns as a pair of groups has.
+#[inline(always)]
+unsafe fn together<S: Simd<T>, T: Float, const M: usize>(s: S, x: &Gemv<T>) {
+    let pair = PAIR * S::LANES;
+    // Rows that are not there are the last once more, and dropped.
+    let rows: [Gemv<T>; M] = from_fn(|i| x.row(i.min(x.m - 1)));
+    for j in (0..x.n).step_by(pair) {
+        // The last pair begins earlier, so that it has all its columns.
+        let from = j.min(x.n - pair);
+        for chunk in 0..x.k.div_ceil(CHUNK) {
+            let p = chunk * CHUNK;
+            let steps = CHUNK.min(x.k - p);
+            let a = rows.map(|row| [row.a.wrapping_add(p); PAIR]);
+            let b = from_fn(|i| x.b.wrapping_offset((from + i * S::LANES) as isize * x.b_col).wrapping_add(p));
+            // SAFETY: `steps` elements of A, and of these columns of B.
+            let sums = unsafe { chains::<S, T, PAIR, M, true>(s, a, b, x.b_col, steps, 0) };
+            for (row, sums) in rows.iter().zip(sums).take(x.m) {
+                for (i, sum) in sums.into_iter().enumerate() {
+                    let (first, end) = (from + i * S::LANES, from + (i + 1) * S::LANES);
+                    if end > j {
+                        // SAFETY: the columns of C from j on.
+                        unsafe { add_last(s, row, chunk, (first.max(j), end), sum) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// [`add`], for the columns from `j` to `end`, whose sums are the last lanes.
+///
+/// # Safety
+/// As there; they are one at least, and no more than lanes.
+#[inline(always)]
+unsafe fn add_last<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, chunk: usize, (j, end): (usize, usize), sum: S::V) {
+    let mut lanes = [T::ZERO; 2 * GROUP];
+    // SAFETY: a vector has at most `GROUP` lanes; the columns of C from j on.
+    unsafe {
+        s.store(lanes.as_mut_ptr(), sum);
+        add(s, x, chunk, j, end - j, s.load(lanes.as_ptr().add(S::LANES - (end - j))));
+    }
 }
 
 /// Elements of A from `p` on, adjacent: those of `copy`, as many as it has room for, where they are not so by themselves.
@@ -355,15 +453,10 @@ unsafe fn side_by_side<S: Simd<T>, T: Float>(
         }
         let next = if steps == CHUNK && j < x.n { CHUNKS.div_ceil(chunks) * S::LANES } else { 0 };
         // SAFETY: `steps` elements of A, and of `LANES` columns of B.
-        let sums = unsafe { chains::<S, T, CHUNKS, false>(s, a, b, x.b_col, steps, next) };
+        let [sums] = unsafe { chains::<S, T, CHUNKS, 1, false>(s, [a], b, x.b_col, steps, next) };
         for (sum, (j, chunk)) in sums.into_iter().zip(places).take(len) {
-            let columns = (x.n - j).min(S::LANES);
-            let mut lanes = [T::ZERO; 2 * GROUP];
-            // SAFETY: a vector has at most `GROUP` lanes; the columns of C from j on.
-            unsafe {
-                s.store(lanes.as_mut_ptr(), sum);
-                add(s, x, chunk, j, columns, s.load(lanes.as_ptr().add(S::LANES - columns)));
-            }
+            // SAFETY: the columns of C from j on.
+            unsafe { add_last(s, x, chunk, (j, x.n.min(j + S::LANES)), sum) };
         }
     }
 }
@@ -417,22 +510,22 @@ unsafe fn add<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, chunk: usize, j: usize, c
     }
 }
 
-/// The sums of `N` chunks, each `steps` long; where they are `SHARED`, the elements of A are the same for all. Where they are
+/// The sums of `N` chunks for `M` rows of A, each `steps` long; where they are `SHARED`, the elements of A are the same for all. Where they are
 /// not, the columns that come after these are `next` columns away, or 0 if none do.
 ///
 /// # Safety
 /// `steps` elements are readable at each of `a`, and of `LANES` columns at each of `b`.
 #[inline(always)]
-unsafe fn chains<S: Simd<T>, T: Float, const N: usize, const SHARED: bool>(
+unsafe fn chains<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHARED: bool>(
     s: S,
-    a: [*const T; N],
+    a: [[*const T; N]; M],
     b: [*const T; N],
     b_col: isize,
     steps: usize,
     next: usize,
-) -> [S::V; N] {
+) -> [[S::V; N]; M] {
     let line = LINE / size_of::<T>();
-    let mut sums = [s.splat(T::ZERO); N];
+    let mut sums = [[s.splat(T::ZERO); N]; M];
     let mut from = b;
     let whole = steps / S::LANES * S::LANES;
     for p in (0..whole).step_by(S::LANES) {
@@ -458,54 +551,109 @@ unsafe fn chains<S: Simd<T>, T: Float, const N: usize, const SHARED: bool>(
         }
         // SAFETY: a square of each chain, and as many elements of A.
         unsafe {
-            let a = a.map(|a| a.add(p));
-            halves::<S, T, N, SHARED, false>(s, &mut sums, a, &mut from, b_col);
-            halves::<S, T, N, SHARED, true>(s, &mut sums, a.map(|a| a.add(S::LANES / 2)), &mut from, b_col);
+            halves::<S, T, N, M, SHARED, false>(s, &mut sums, (&a, p), &mut from, b_col);
+            halves::<S, T, N, M, SHARED, true>(s, &mut sums, (&a, p + S::LANES / 2), &mut from, b_col);
         }
         from = from.map(|b| b.wrapping_add(S::LANES));
     }
     if whole < steps {
-        let rest = steps - whole;
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the steps that are left.
-            unsafe {
-                let rows = load_part(s, b[i].add(whole), b_col, S::LANES, rest);
-                *sum = link(s, *sum, a[i].add(whole), 1, &rows[..rest]);
-            }
-        }
+        // Copies: what is lent would be kept in memory all the time.
+        let (mut all, a, b) = (sums, a, b);
+        // SAFETY: the steps that are left.
+        unsafe { rest(s, all.as_flattened_mut(), a.as_flattened(), &b, b_col, (whole, steps)) };
+        return all;
     }
     sums
+}
+
+/// Goes on with the sums, those of all groups for one row after the other, for the last steps, which make no square. Not
+/// inlined: it is long, needed at most once a chunk, and would be in each function that has chains.
+///
+/// # Safety
+/// The row that `S` belongs to is supported by this CPU; the elements of A, and of `LANES` columns at each of `b`, are readable at
+/// these steps.
+#[inline(never)]
+unsafe fn rest<S: Simd<T>, T: Float>(
+    s: S,
+    sums: &mut [S::V],
+    a: &[*const T],
+    b: &[*const T],
+    b_col: isize,
+    (first, end): (usize, usize),
+) {
+    s.run(
+        #[inline(always)]
+        || {
+            let (steps, groups) = (end - first, b.len());
+            for (i, b) in b.iter().enumerate() {
+                // SAFETY: the caller's promise.
+                let square = unsafe { load_part(s, b.add(first), b_col, S::LANES, steps) };
+                for i in (i..sums.len()).step_by(groups) {
+                    // SAFETY: as above.
+                    sums[i] = unsafe { link(s, sums[i], a[i].add(first), 1, &square[..steps]) };
+                }
+            }
+        },
+    );
 }
 
 /// Goes on with the sums for half a square each: the `UPPER` one of that at `b`, or the lower.
 ///
 /// # Safety
-/// The elements of the squares, and half as many of A as they have steps, are readable.
+/// The elements of the squares, and half as many of A from `p` on as they have steps, are readable.
 #[inline(always)]
-unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const SHARED: bool, const UPPER: bool>(
+unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHARED: bool, const UPPER: bool>(
     s: S,
-    sums: &mut [S::V; N],
-    a: [*const T; N],
+    sums: &mut [[S::V; N]; M],
+    (a, p): (&[[*const T; N]; M], usize),
     b: &mut [*const T; N],
     b_col: isize,
 ) {
     let half = S::LANES / 2;
-    let mut av = [sums[0]; GROUP / 2];
+    // SAFETY: an element of A.
+    let splat = |m: usize, i: usize, r: usize| s.splat(unsafe { *a[m][i].add(p + r) });
+    // Some operands stay in registers: the squares of all groups where there are two rows.
+    if M == 2 {
+        let mut squares = [[sums[0][0]; GROUP]; N];
+        for (square, &b) in squares.iter_mut().zip(&*b) {
+            // SAFETY: the caller's promise.
+            *square = unsafe { load_half::<S, T, UPPER>(s, b, b_col) };
+        }
+        for r in 0..half {
+            for m in 0..M {
+                let av = splat(m, 0, r);
+                for i in 0..N {
+                    sums[m][i] = s.fma(av, squares[i][r], sums[m][i]);
+                }
+            }
+        }
+        for i in 0..N {
+            let next = &mut b[(i + 1) % N];
+            (sums[M - 1][i], *next) = s.in_order(sums[M - 1][i], *next);
+        }
+        return;
+    }
+    // The elements of A where there is one.
+    let mut av = [sums[0][0]; GROUP / 2];
     for i in 0..N {
-        if i == 0 || !SHARED {
+        if M == 1 && (i == 0 || !SHARED) {
             for (r, av) in av[..half].iter_mut().enumerate() {
-                // SAFETY: an element of A.
-                *av = s.splat(unsafe { *a[i].add(r) });
+                *av = splat(0, i, r);
             }
         }
         // SAFETY: the caller's promise.
-        let rows = unsafe { load_half::<S, T, UPPER>(s, b[i], b_col) };
+        let square = unsafe { load_half::<S, T, UPPER>(s, b[i], b_col) };
         for r in 0..half {
-            sums[i] = s.fma(av[r], rows[r], sums[i]);
+            for m in 0..M {
+                let av = if M == 1 { av[r] } else { splat(m, i, r) };
+                sums[m][i] = s.fma(av, square[r], sums[m][i]);
+            }
         }
         // Left alone the compiler mixes the chains, and spills.
         let next = &mut b[(i + 1) % N];
-        (sums[i], *next) = s.in_order(sums[i], *next);
+        for sums in sums.iter_mut() {
+            (sums[i], *next) = s.in_order(sums[i], *next);
+        }
     }
 }
 
