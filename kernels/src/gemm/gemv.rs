@@ -620,10 +620,10 @@ unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHA
             *square = unsafe { load_half::<S, T, UPPER>(s, b, b_col) };
         }
         for r in 0..half {
-            for m in 0..M {
+            for (m, sums) in sums.iter_mut().enumerate() {
                 let av = splat(m, 0, r);
-                for i in 0..N {
-                    sums[m][i] = s.fma(av, squares[i][r], sums[m][i]);
+                for (sum, square) in sums.iter_mut().zip(&squares) {
+                    *sum = s.fma(av, square[r], *sum);
                 }
             }
         }
@@ -643,10 +643,10 @@ unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHA
         }
         // SAFETY: the caller's promise.
         let square = unsafe { load_half::<S, T, UPPER>(s, b[i], b_col) };
-        for r in 0..half {
-            for m in 0..M {
+        for (r, &step) in square[..half].iter().enumerate() {
+            for (m, sums) in sums.iter_mut().enumerate() {
                 let av = if M == 1 { av[r] } else { splat(m, i, r) };
-                sums[m][i] = s.fma(av, square[r], sums[m][i]);
+                sums[i] = s.fma(av, step, sums[i]);
             }
         }
         // Left alone the compiler mixes the chains, and spills.
