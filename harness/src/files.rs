@@ -38,13 +38,19 @@ pub fn exists(path: &Path, command: &str) -> Result<()> {
 ///
 /// # Errors
 /// Those of the operating system, and [`Error::Twice`].
-pub fn prepare(inputs: &[&Path], outputs: &[&Path]) -> Result<()> {
-    for (i, file) in outputs.iter().enumerate() {
+pub fn prepare<'a>(
+    inputs: impl IntoIterator<Item = &'a PathBuf>,
+    outputs: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<()> {
+    let outputs: Vec<&PathBuf> = outputs.into_iter().collect();
+    let mut taken: Vec<PathBuf> = inputs.into_iter().map(|file| place(file)).collect();
+    for file in &outputs {
+        let place = place(file);
         // What is no file, like a pipe, loses nothing by being written to twice.
-        let same = |other: &&&Path| place(file) == place(other) && (file.is_file() || !file.exists());
-        if inputs.iter().chain(&outputs[..i]).any(|other| same(&other)) {
+        if taken.contains(&place) && (file.is_file() || !file.exists()) {
             return Err(Error::Twice { path: file.to_path_buf() });
         }
+        taken.push(place);
     }
     for file in outputs {
         if let Some(dir) = file.parent().filter(|dir| !dir.as_os_str().is_empty()) {

@@ -65,7 +65,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if u64::from(args.len) * u64::from(args.rows) > 1 << 26 {
         return Err(Error::Usage("LEN times ROWS is too large: at most 2^26 numbers"));
     }
-    args.json.prepare(&[], &[], console)?;
+    args.json.prepare([], [], console)?;
     let active = Backend::active()?;
     let cpu = machine::cpu().unwrap_or_else(|| "unknown CPU".to_owned());
     console.line(format_args!("{cpu}, {}\n{LEGEND}", counted(machine::cores(), "core")))?;

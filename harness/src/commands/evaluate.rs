@@ -9,7 +9,7 @@ use crate::record::{Head, Score};
 use crate::report::{Table, thousands};
 use nn::metrics::{Average, Confusion, calibration_error, log_loss, top_k};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const HELP: &str = "\
 Examples:
@@ -54,8 +54,7 @@ struct Record {
 
 /// Prints the scores.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    let files: Vec<&Path> = args.probabilities.iter().map(PathBuf::as_path).collect();
-    args.json.prepare(&[&args.model], &files, console)?;
+    args.json.prepare([&args.model], &args.probabilities, console)?;
     let model = Model::load(&args.model)?;
     let test = args.data.load_test(model.inputs(), model.outputs())?;
     let (classes, labels) = (model.outputs(), test.labels());

@@ -92,7 +92,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if format != Format::Onnx && (args.pixels || args.raw) {
         return Err(Error::Usage("--pixels and --raw go with ONNX"));
     }
-    args.json.prepare(&[&args.model], &[to], console)?;
+    args.json.prepare([&args.model], [to], console)?;
     let model = Mlp::load(&args.model)?;
     interrupt::whole(|| match format {
         Format::Onnx => {

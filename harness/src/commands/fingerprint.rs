@@ -82,8 +82,7 @@ fn blocks(text: &str) -> std::result::Result<Blocking, &'static str> {
 
 /// Prints a line for each part and one for the whole, and fails if they are not those that were asked for.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    let wanted: Vec<&Path> = args.check.iter().map(PathBuf::as_path).collect();
-    args.json.prepare(&wanted, &[], console)?;
+    args.json.prepare(&args.check, [], console)?;
     let wanted = args.check.as_deref().map(read).transpose()?;
     let mut record = Record { head: Head::new("fingerprint"), settings: Vec::new(), failures: Vec::new() };
     if args.every {

@@ -90,7 +90,7 @@ impl From<Hidden> for Activation {
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let (from, hidden) = (&args.from, args.activation.into());
     let format = args.format.map_or_else(|| Format::of(from), Ok)?;
-    args.json.prepare(&[from], &[&args.to], console)?;
+    args.json.prepare([from], [&args.to], console)?;
     let mut model = match format {
         Format::Onnx => onnx::load(from)?,
         Format::Npz => export::load_npz(from, Layout::InputsOutputs, hidden)?,

@@ -4,7 +4,7 @@ use crate::console::Console;
 use crate::error::Result;
 use crate::files;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where the record goes.
 #[derive(clap::Args)]
@@ -22,14 +22,19 @@ impl Args {
 
     /// Makes sure that the record and the other outputs of the command can be written, before the work is done; see
     /// [`files::prepare`].
-    pub fn prepare(&self, inputs: &[&Path], outputs: &[&Path], console: &mut Console) -> Result<()> {
-        let mut outputs = outputs.to_vec();
+    pub fn prepare<'a>(
+        &'a self,
+        inputs: impl IntoIterator<Item = &'a PathBuf>,
+        outputs: impl IntoIterator<Item = &'a PathBuf>,
+        console: &mut Console,
+    ) -> Result<()> {
+        let mut outputs: Vec<&PathBuf> = outputs.into_iter().collect();
         match &self.json {
             Some(_) if self.is_standard_output() => console.step_aside(),
             Some(file) => outputs.push(file),
             None => {}
         }
-        files::prepare(inputs, &outputs)
+        files::prepare(inputs, outputs)
     }
 
     /// Writes the record, if it was asked for.

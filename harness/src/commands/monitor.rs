@@ -85,8 +85,7 @@ const BATCH: usize = 32;
 
 /// Learns, or compares.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    let learnt: Vec<&Path> = args.learn.iter().map(PathBuf::as_path).collect();
-    args.json.prepare(&[], &learnt, console)?;
+    args.json.prepare([], &args.learn, console)?;
     let model = Mlp::load(&args.model)?;
     if let Some(file) = &args.learn {
         let data = args.data.load()?;
@@ -107,11 +106,11 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let model = Model::exact(model)?;
     let (monitor, thresholds) = (watch(&model, &test)?, Thresholds::default());
     let report = monitor.report(&reference, &thresholds)?;
+    let judged = report.samples >= thresholds.min_samples;
     match args.format {
         Format::Prometheus => console.print(report.to_prometheus(&model.labels()))?,
-        Format::Table => console.print(table(&report, &thresholds))?,
+        Format::Table => console.print(table(&report, &thresholds, judged))?,
     }
-    let judged = report.samples >= thresholds.min_samples;
     args.json.write(&Record { head: Head::new("monitor"), model: &args.model, judged, report: &report }, console)?;
     if report.alarms.is_empty() {
         return Ok(());
@@ -133,12 +132,12 @@ fn watch(model: &Model, data: &Dataset) -> Result<Monitor> {
     Ok(monitor)
 }
 
-fn table(report: &Report, thresholds: &Thresholds) -> String {
+fn table(report: &Report, thresholds: &Thresholds, judged: bool) -> String {
     let mut table = Table::new(&["figure", "value", "limit", ""]);
     for (figure, value, limit) in report.figures(thresholds) {
         let state = match report.alarms.iter().any(|alarm| alarm.figure == figure) {
             true => "alarm",
-            false if report.samples < thresholds.min_samples => "not judged",
+            false if !judged => "not judged",
             false => "",
         };
         table.row([figure.replace('_', " "), format!("{value:.3}"), format!("{limit}"), state.to_owned()]);
@@ -149,9 +148,9 @@ fn table(report: &Report, thresholds: &Thresholds) -> String {
     });
     let samples = thousands(report.samples);
     let (confidence, entropy) = (report.mean_confidence, report.mean_entropy);
-    let few = match report.samples < thresholds.min_samples {
-        true => format!("Alarms need {} samples: small numbers are far apart by chance.\n", thresholds.min_samples),
-        false => String::new(),
+    let few = match judged {
+        true => String::new(),
+        false => format!("Alarms need {} samples: small numbers are far apart by chance.\n", thresholds.min_samples),
     };
     format!(
         "{table}\n{few}{samples} samples, mean confidence {confidence:.4}, mean entropy {entropy:.4} nats{latency}\n"

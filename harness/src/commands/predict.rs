@@ -69,8 +69,7 @@ struct Digit {
 
 /// Reads, predicts, shows.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    let read: Vec<&Path> = args.images.iter().chain([&args.model]).map(PathBuf::as_path).collect();
-    args.json.prepare(&read, &[], console)?;
+    args.json.prepare(args.images.iter().chain([&args.model]), [], console)?;
     files::exists(&args.model, "harness train")?;
     let model = Mlp::load(&args.model)?;
     let engine = Kernels::active()?;

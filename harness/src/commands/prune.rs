@@ -89,8 +89,7 @@ struct Pruned {
 
 /// Prunes and trains for each share.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    let files: Vec<&Path> = args.out.iter().chain(&args.curve).map(PathBuf::as_path).collect();
-    args.json.prepare(&[&args.model], &files, console)?;
+    args.json.prepare([&args.model], args.out.iter().chain(&args.curve), console)?;
     let exact = Mlp::load(&args.model)?;
     let data = args.data.load()?;
     data.test.fits(exact.inputs(), exact.outputs())?;

@@ -61,7 +61,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     if widths.len() < 2 {
         return Err(Error::Usage("a network has at least inputs and outputs: 784,10"));
     }
-    args.json.prepare(&[], &[], console)?;
+    args.json.prepare([], [], console)?;
     let active = Backend::active()?;
     let team = Team::new(args.threads as usize);
     // In f32 first, then from the most exact on, each once.

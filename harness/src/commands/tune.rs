@@ -113,8 +113,8 @@ fn run_for<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let id = cpu.split_whitespace().next().unwrap_or("this");
     let file = file.unwrap_or_else(|| PathBuf::from(format!("target/harness/{id}.profile")));
     // A search goes on from the file, and keeps what it holds of other rows.
-    let written = if args.explain || args.verify { vec![] } else { vec![file.as_path()] };
-    args.json.prepare(&[], &written, console)?;
+    let written = (!args.explain && !args.verify).then_some(&file);
+    args.json.prepare([], written, console)?;
     let task = Task { row, element: std::any::type_name::<T>(), threads: args.threads as usize, file };
     // What calls use where no profile is named. One that is named is what is in question.
     let default = if std::env::var_os(VARIABLE).is_some() { row.model::<T>() } else { row.tuning::<T>() };

@@ -62,11 +62,11 @@ const PAIR: usize = 2;
 /// where it was measured to pay, which is with vectors of 32 bytes, and 16 registers for them. Columns of B 4 KiB apart would take
 /// each other's place in the first cache.
 pub(crate) fn few<T>(lanes: usize, n: usize, b_col: isize) -> bool {
-    lanes * size_of::<T>() == 32 && n >= PAIR * lanes && !crowded::<T>(b_col, SPAN / 8)
+    lanes * size_of::<T>() == 32 && n >= PAIR * lanes && !share_sets::<T>(b_col, SPAN / 8)
 }
 
-/// Whether columns so far apart begin nearly a multiple of `period` bytes from each other.
-fn crowded<T>(b_col: isize, period: usize) -> bool {
+/// Whether columns so far apart begin nearly a multiple of `period` bytes from each other, and so in few sets of a cache.
+fn share_sets<T>(b_col: isize, period: usize) -> bool {
     let apart = b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
     apart.min(period - apart) < LINE / 4
 }
@@ -140,7 +140,7 @@ impl<T: Float> Gemv<T> {
 unsafe fn columns<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
     let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
     // Whether so many groups of columns fill the sets that they share.
-    let crowded = |groups: usize| crowded::<T>(x.b_col, SPAN / (groups * S::LANES));
+    let crowded = |groups: usize| share_sets::<T>(x.b_col, SPAN / (groups * S::LANES));
     let wide = S::LANES > GROUP / 2;
     let (most, least) = if wide { (WIDER, WIDER) } else { (GROUPS, GROUPS / 2) };
     let (full, very) = (crowded(most), crowded(least));

@@ -380,6 +380,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     ///
     /// # Errors
     /// When the shapes disagree, or the instruction set pinned by `KERNELS_ISA` is not there.
+    // Choosing is long, and plans are seldom made: one copy serves all who make them.
     #[inline(never)]
     pub fn prepare(&self, a: Layout, b: Layout, c: Layout) -> Result<Plan<T>> {
         self.choose(&a, &b, &c)
