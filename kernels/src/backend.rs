@@ -9,7 +9,7 @@ use crate::gemm::finish::{Activations, FinishFn, finish};
 use crate::gemm::gemv::{GemvFn, gemv};
 use crate::gemm::pack::{PackFn, pack};
 use crate::gemm::precision::Convert;
-use crate::gemm::tile::{Float, PANEL, Tiles};
+use crate::gemm::tile::{Float, PANEL, Tiles, panels};
 use crate::gemm::tuning::{Tuned, Tuning};
 use crate::isa;
 use crate::math::Math;
@@ -38,6 +38,8 @@ pub struct Kernel<T: 'static> {
     pub(crate) mr: usize,
     /// Columns of the tallest tile, and of a packed panel of B.
     pub(crate) nr: usize,
+    /// Rows of the tallest tile that is a panel and a vector wide, or 0.
+    wide: usize,
     /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`, are for
     /// products of one tile, every lane in use.
     pub(crate) tiles: &'static [Tiles<T>],
@@ -57,8 +59,9 @@ impl<T: Float> Kernel<T> {
         Self {
             name: S::NAME,
             lanes: S::LANES,
-            mr: tallest(tiles),
+            mr: tallest(tiles, PANEL),
             nr: PANEL * S::LANES,
+            wide: odd(tiles),
             tiles,
             pack: pack::<S, T>,
             finish: finish::<S, T>,
@@ -80,15 +83,24 @@ impl<T: Float> Kernel<T> {
         if m <= self.mr { n <= width(m) } else { m <= self.tiles.len() && n == width(m) }
     }
 
-    /// Columns of the widest tile for a problem of `m` rows.
+    /// Columns of the widest tile for a problem of `m` rows: whole panels.
     #[inline]
     pub(crate) fn width(&self, m: usize) -> usize {
         match m {
             // The tiles of part of it can be lower, and then no narrower.
             0 => self.lanes,
             _ if m >= self.mr => self.nr,
-            _ => self.tiles[m - 1].masked.len() * self.lanes,
+            _ => panels(self.tiles[m - 1].masked.len()) * self.lanes,
         }
+    }
+
+    /// Rows and columns of the tiles of a problem: the tallest, but where its columns are those of one odd tile, which is
+    /// lower and a vector wider, and keeps the FMA units busier than a tall tile and a thin rest.
+    #[inline]
+    pub(crate) fn cut(&self, m: usize, n: usize) -> (usize, usize) {
+        let odd = self.nr + self.lanes;
+        let one = m > self.wide && m <= self.mr;
+        if self.wide > 0 && n > self.nr && n <= odd && !one { (self.wide, odd) } else { (self.mr, self.width(m)) }
     }
 
     /// The profile's values, where `KERNELS_PROFILE` names one for this CPU and kernel, else the model's.
@@ -98,13 +110,19 @@ impl<T: Float> Kernel<T> {
     }
 }
 
-/// The height of the tallest tiles that are as wide as a panel.
-const fn tallest<T>(tiles: &[Tiles<T>]) -> usize {
+/// The height of the tallest tiles that are so many vectors wide, or 0.
+const fn tallest<T>(tiles: &[Tiles<T>], vectors: usize) -> usize {
     let mut mr = tiles.len();
-    while tiles[mr - 1].masked.len() < PANEL {
+    while mr > 0 && tiles[mr - 1].masked.len() < vectors {
         mr -= 1;
     }
     mr
+}
+
+/// The height of the tallest tiles that are a panel and a vector wide, if those above are no wider than a panel, or 0.
+const fn odd<T>(tiles: &[Tiles<T>]) -> usize {
+    let height = tallest(tiles, PANEL + 1);
+    if height > 0 && tiles[height - 1].masked.len() == PANEL + 1 { height } else { 0 }
 }
 
 /// The environment variable that pins a row.

@@ -31,6 +31,8 @@ pub(crate) trait Simd<T>: Isa {
     type Mask: Copy;
     /// Elements in a vector; a power of two, at most [`GROUP`].
     const LANES: usize;
+    /// Registers for vectors, and for masks where they are vectors.
+    const REGISTERS: usize = 32;
     /// Whether [`Self::fma_lane`] is one instruction, so that it pays to read A by vectors.
     const LANE_FMA: bool = false;
 
@@ -65,6 +67,25 @@ pub(crate) trait Simd<T>: Isa {
     /// # Safety
     /// The lanes in the mask are readable.
     unsafe fn load_masked(self, p: *const T, mask: Self::Mask) -> Self::V;
+    /// Reads `n` elements, a power of two below `LANES`, and repeats them.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn load_repeated(self, p: *const T, n: usize) -> Self::V {
+        // SAFETY: the caller's promise.
+        let mut v = unsafe { self.load_masked(p, self.first(n)) };
+        if n <= 1 {
+            v = self.trn::<1>(v, v).0;
+        }
+        if n <= 2 && Self::LANES > 2 {
+            v = self.trn::<2>(v, v).0;
+        }
+        if n <= 4 && Self::LANES > 4 {
+            v = self.trn::<4>(v, v).0;
+        }
+        v
+    }
     /// Writes the lanes in a mask made by [`Self::first`] and touches no others.
     ///
     /// # Safety

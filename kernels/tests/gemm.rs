@@ -204,13 +204,15 @@ impl Case {
     }
 
     /// Runs the case by every other way to call it (a plan, packed operands, a workspace of its own, a tuning that packs
-    /// early), and compares with a plain call, which `check` compares with the definition.
+    /// early, or late), and compares with a plain call, which `check` compares with the definition.
     fn check_calls<T: Number>(&self, backends: &[&'static Backend], par: &dyn Par) {
         let (m, k, n) = self.size;
         let (a, b, c) = (numbers::<T>(1, m * k), numbers::<T>(2, k * n), numbers::<T>(3, m * n));
         let (a, b) = (Matrix::new(self.layouts.0, m, k, &a), Matrix::new(self.layouts.1, k, n, &b));
         let workspace = Workspace::new();
         let early = Tuning { block: 1, kc: 1, pack_rows: 1, near: 1, pack_rows_far: 1, thread_work: 1 };
+        // Where it lies, in blocks.
+        let late = Tuning { pack_rows: usize::MAX, near: k * n, pack_rows_far: usize::MAX, ..early };
         for &backend in backends {
             let base = Gemm::new().alpha(T::from_f64(self.alpha)).beta(T::from_f64(self.beta)).backend(backend);
             let mut plain = Matrix::new(self.layouts.2, m, n, &c);
@@ -220,10 +222,11 @@ impl Case {
             let (pa, pb) = (base.pack_a(a.view()).unwrap(), base.pack_b(b.view()).unwrap());
             let mixed = base.par(par).prepare(a.view().layout(), pb.layout(), plain.view().layout()).unwrap();
             let small = base.par(par).blocking(SMALL);
-            let calls: [(&str, Call<'_, T>); 9] = [
+            let calls: [(&str, Call<'_, T>); 10] = [
                 ("a plan", &|c| base.par(par).plan(&plan).run(a.view(), b.view(), c)),
                 ("a workspace", &|c| small.workspace(&workspace).run(a.view(), b.view(), c)),
                 ("a tuning", &|c| base.par(par).tuning(&early).run(a.view(), b.view(), c)),
+                ("a tuning that packs late", &|c| base.par(par).tuning(&late).run(a.view(), b.view(), c)),
                 ("packed A", &|c| base.par(par).run(&pa, b.view(), c)),
                 ("packed B", &|c| base.par(par).run(a.view(), &pb, c)),
                 ("packed A and B", &|c| base.par(par).run(&pa, &pb, c)),

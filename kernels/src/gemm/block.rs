@@ -8,7 +8,7 @@ use super::finish::{Epilogue, Finish};
 use super::gemv::Gemv;
 use super::pack::Pack;
 use super::precision::Precision;
-use super::tile::{Float, Shape, Tile, TileFn};
+use super::tile::{Float, Shape, Tile, TileFn, panels};
 use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
@@ -38,18 +38,14 @@ pub(crate) const TILE_MAX: usize = 512;
 /// - B is packed, or its columns are adjacent, and it holds no bf16 numbers, as A does only where there is room. The room, if
 ///   any, is for `mr * k` elements.
 pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Option<(*mut T, Precision)>) {
-    let width = kernel.width(x.m);
-    if x.a.packed {
-        // Panels are of mr rows; others are as equal as can be.
-        for i in (0..x.m).step_by(kernel.mr) {
-            let a = Matrix { row: 1, ..x.a.at(i, 0) };
-            // SAFETY: a row of tiles of the caller's problem.
-            unsafe { row(kernel, x, (i, kernel.mr.min(x.m - i)), a, width) };
-        }
-        return;
-    }
-    for (i, rows) in split(x.m, kernel.mr) {
+    // Packed panels are of mr rows; others are as equal as can be.
+    let (most, width) = if x.a.packed { (kernel.mr, kernel.width(x.m)) } else { kernel.cut(x.m, x.n) };
+    for (part, (i, rows)) in split(x.m, most).enumerate() {
+        let (i, rows) = if x.a.packed { (part * most, most.min(x.m - part * most)) } else { (i, rows) };
         let mut a = x.a.at(i, 0);
+        if x.a.packed {
+            a.row = 1;
+        }
         if let Some((room, precision)) = room {
             let panel = Pack { from: a, lines: rows, k: x.k, to: room, width: rows, precision };
             // SAFETY: `rows` rows of A, and room for them.
@@ -247,10 +243,13 @@ fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize
     let vectors = (cols + kernel.lanes - 1) >> log;
     let last = cols - ((vectors - 1) << log);
     let tiles = &kernel.tiles[rows - 1];
-    let tile_fn = match vectors == tiles.masked.len() {
-        true if last == kernel.lanes => tiles.full,
-        true if [2, 4].contains(&last) && x.k >= SHARING && !tiles.shared.is_empty() => tiles.shared[last / 4],
-        _ => tiles.masked[vectors - 1],
+    let tile_fn = if vectors == panels(tiles.masked.len()) && last == kernel.lanes {
+        tiles.full
+    } else if vectors == tiles.masked.len() && [2, 4].contains(&last) && x.k >= SHARING && last / 4 < tiles.shared.len()
+    {
+        tiles.shared[last / 4]
+    } else {
+        tiles.masked[vectors - 1]
     };
     let shape = Shape {
         a_row: a.row,

@@ -14,7 +14,7 @@ use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::bf16::Bf16;
 use crate::par::{MOST, Par, run_once, share};
-use crate::simd::LINE;
+use crate::simd::{LINE, prefetch};
 use crate::view::{Layout, times};
 
 /// A matrix without its lifetime: base, row stride, column stride.
@@ -196,10 +196,17 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() >= 2048 / size_of::<T>();
     let pack_a = a.bf16 || (!a.packed && steep && x.k >= 256 && n >= 256);
-    if !pack_a && !pack_b && (!b.packed || m <= kernel.mr) {
+    let in_place = !pack_b && !b.packed;
+    // Without a copy, all of B is one block where it is read once, or stays near.
+    let whole = if in_place { x.k <= CHUNK || x.k.saturating_mul(n) <= tuning.near / 2 } else { m <= kernel.mr };
+    if whole && !pack_a && !pack_b {
         return route(Method::Direct, jobs);
     }
-    let blocking = tuning.blocks(kernel, (m, x.k), b.col == 1 && !b.bf16).fit(kernel.nr);
+    let blocking = match in_place {
+        true => tuning.blocks_in_place(),
+        false => tuning.blocks(kernel, (m, x.k), b.col == 1 && !b.bf16),
+    };
+    let blocking = blocking.fit(kernel.nr);
     route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
 }
 
@@ -328,6 +335,7 @@ unsafe fn blocks<T: Float>(
     let room = |lines: usize| lines.saturating_mul(depth).checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
     let room_a = if pack_a { room(kernel.mr) } else { 0 };
     let room_b = if pack_b { room(nc.min(x.n.next_multiple_of(kernel.nr))) } else { 0 };
+    let from_memory = !pack_b && !x.b.packed && x.k.saturating_mul(x.n) > FAR / size_of::<T>();
     workspace::with(space, room_a.saturating_add(room_b), |room: *mut T| {
         let panel = if pack_a { Some((room, precision)) } else { None };
         for (j, n) in split_at(x.n, nc, kernel.nr) {
@@ -350,11 +358,27 @@ unsafe fn blocks<T: Float>(
                     unsafe { (kernel.pack)(&block) };
                     part.b = Matrix { packed: true, ..Matrix::view(to, kernel.nr as isize, k as isize) };
                 }
+                if from_memory {
+                    fetch(&part);
+                }
                 // SAFETY: a part of the caller's problem; there is room for a panel of A.
                 unsafe { block::run(kernel, &part, panel) };
             }
         }
     });
+}
+
+/// Bytes of B from which it comes from memory.
+const FAR: usize = 12 << 20;
+
+/// Fetches a block of B, whose columns are adjacent, in the order of its rows: tiles read a piece of each row, one column of tiles
+/// after the other, which takes far longer from memory.
+fn fetch<T: Float>(x: &Problem<T>) {
+    for p in 0..x.k {
+        for j in (0..x.n).step_by(LINE / size_of::<T>()) {
+            prefetch::<true>(x.b.at(p, j).ptr);
+        }
+    }
 }
 
 /// Cuts `total` into nearly equal parts of at most `most`, all but the last a multiple of `unit`.

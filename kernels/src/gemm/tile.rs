@@ -74,11 +74,17 @@ pub(crate) type TileFn<T> = unsafe fn(&Tile<T>);
 /// Vectors in a row of a packed panel of B.
 pub(crate) const PANEL: usize = 2;
 
+/// As many of these vectors as make whole panels, or all where they make none.
+#[inline]
+pub(crate) const fn panels(vectors: usize) -> usize {
+    if vectors < PANEL { vectors } else { vectors / PANEL * PANEL }
+}
+
 /// The micro-kernels of one height.
 pub(crate) struct Tiles<T: 'static> {
     /// `masked[nv - 1]` is `nv` vectors wide and minds `last`.
     pub masked: &'static [TileFn<T>],
-    /// As wide as the widest of `masked`, every lane in use.
+    /// As wide as the widest of `masked` that is as wide as whole panels, every lane in use.
     pub full: TileFn<T>,
     /// As wide as the widest of `masked`, where there are any: `shared[0]` for two lanes in the last vector, which several rows share,
     /// and `shared[1]` for four.
@@ -256,19 +262,37 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
             }
         }
         for _ in 0..left {
+            // Without a register to keep it in, the mask is read each time.
+            let tight = SHARE == 1 && MR * NV + NV + 2 > S::REGISTERS;
+            let row = if tight {
+                Row { mask: s.first(opaque_stride(t.last.cast_signed()).cast_unsigned()), ..row }
+            } else {
+                Row { ..row }
+            };
             let mut bv = [s.splat(T::ZERO); NV];
             for j in 0..NV {
                 let panel = b.wrapping_offset((j / PANEL) as isize * t.b_panel);
-                // SAFETY: vector j of row p of B.
-                bv[j] = unsafe { row.load(panel, j % PANEL, j == NV - 1) };
+                // SAFETY: vector j of row p of B, or the lanes in use.
+                bv[j] = unsafe {
+                    match SHARE > 1 && j == NV - 1 {
+                        true => s.load_repeated(panel.wrapping_add(j % PANEL * S::LANES), lanes),
+                        false => row.load(panel, j % PANEL, j == NV - 1),
+                    }
+                };
             }
-            let shared_b = if SHARE > 1 { repeat(s, bv[NV - 1], lanes) } else { bv[NV - 1] };
+            let shared_b = bv[NV - 1];
             let mut shared_a = shared_b;
             for i in 0..MR {
                 // SAFETY: row i of column p of A.
                 let av = s.splat(unsafe { *group[i / 4].wrapping_offset(a_row[i % 4]) });
                 for j in 0..own {
                     acc[i][j] = s.fma(av, bv[j], acc[i][j]);
+                }
+                if tight {
+                    let g = (i + 1) % MR / 4;
+                    for j in 0..NV {
+                        (acc[i][j], group[g]) = s.in_order(acc[i][j], group[g]);
+                    }
                 }
                 if SHARE > 1 {
                     let (with, place) = (i / SHARE, i % SHARE);
@@ -316,21 +340,6 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
     }
 }
 
-/// The first `n` lanes of `v` again and again.
-#[inline(always)]
-fn repeat<S: Simd<T>, T>(s: S, mut v: S::V, n: usize) -> S::V {
-    if n <= 1 && S::LANES > 1 {
-        v = s.trn::<1>(v, v).0;
-    }
-    if n <= 2 && S::LANES > 2 {
-        v = s.trn::<2>(v, v).0;
-    }
-    if n <= 4 && S::LANES > 4 {
-        v = s.trn::<4>(v, v).0;
-    }
-    v
-}
-
 /// The lanes of `v` from lane `at` on, as far as the next power of two that `at` is a multiple of; then anything.
 #[inline(always)]
 fn lanes_from<S: Simd<T>, T>(s: S, mut v: S::V, at: usize) -> S::V {
@@ -376,6 +385,21 @@ pub(crate) const fn tiles2<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> 
 pub(crate) const fn tiles2_shared<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     let shared = &[entry::<S, T, MR, 2, 4>, entry::<S, T, MR, 2, 2>];
     Tiles { shared, ..tiles2::<S, T, MR>() }
+}
+
+/// The micro-kernels of height `MR`, up to three vectors wide. Three rows are rare, as taller tiles share what is left of m: the
+/// masked tile serves for the full one, too.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const fn tiles3<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
+    let masked = &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>, entry::<S, T, MR, 3, 1>];
+    let full = if MR > 3 { entry::<S, T, MR, 2, 0> } else { entry::<S, T, MR, 2, 1> };
+    Tiles { masked, full, shared: &[] }
+}
+
+/// The same, and such that rows share their last vector where they have half of it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const fn tiles3_shared<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
+    Tiles { shared: &[entry::<S, T, MR, 3, 2>], ..tiles3::<S, T, MR>() }
 }
 
 /// The micro-kernels of height `MR`, up to four vectors wide.

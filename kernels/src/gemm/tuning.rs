@@ -82,20 +82,24 @@ impl Tuning {
         }
     }
 
-    /// Rows that earn the copy of a B (`k` x `n`) that could be read where it lies; whether its rows are `crowded` into few sets of
-    /// the first cache. Read there, each column of tiles takes a piece of every row, and so of many pages where B is deep: from far
-    /// away that takes many times as long as a copy in the order of the rows.
+    /// Rows that earn the copy of a B (`k` x `n`) that could be read where it lies; whether its rows are `crowded` into few
+    /// sets of the first cache. From further away, a copy in the order of the rows is the faster way to read it; a single
+    /// row of tiles reads it no more than once.
     #[inline(always)]
     pub(crate) fn enough<T: Float>(&self, kernel: &Kernel<T>, (k, n): (usize, usize), crowded: bool) -> usize {
         let near = if crowded { self.pack_rows / 3 } else { self.pack_rows };
         let far = near.min(self.pack_rows_far);
         match k.saturating_mul(n) {
             size if size <= self.near => near,
-            size if size / 4 <= self.near || k <= CHUNK => far,
-            // A single row of tiles reads it once: it has to be further away.
-            size if size / 64 > self.near || (size / 16 > self.near && crowded) => far.min(2),
+            size if size / 16 <= self.near && !crowded => far,
             _ => far.min(kernel.mr + 1),
         }
+    }
+
+    /// The blocks of a B that is read where it lies. They are as deep as a chunk, so that a column of tiles is in the first cache
+    /// and few pages, and take a quarter of the second cache, where every row of tiles finds them.
+    pub(crate) fn blocks_in_place(&self) -> Blocking {
+        Blocking { kc: CHUNK, nc: self.near / 2 / CHUNK }
     }
 
     /// The block sizes for a problem of `m` rows and depth `k`.
@@ -195,14 +199,11 @@ mod tests {
         let kernel = &Backend::exact().f32;
         let tuning = Tuning { block: 0, kc: 0, pack_rows: 150, near: 1000, pack_rows_far: 20, thread_work: 0 };
         let rows = |k, n| [false, true].map(|crowded| tuning.enough(kernel, (k, n), crowded));
-        let deep = CHUNK + 1;
         assert_eq!(rows(2, 500), [150, 50]);
-        assert_eq!(rows(2, 501), [20, 20]);
-        assert_eq!(rows(deep, 4000 / deep), [20, 20]);
-        assert_eq!(rows(deep, 5000 / deep), [kernel.mr + 1; 2]);
-        assert_eq!(rows(deep, 17_000 / deep), [kernel.mr + 1, 2]);
-        assert_eq!(rows(deep, 66_000 / deep), [2, 2]);
-        assert_eq!(rows(CHUNK, usize::MAX), [20, 20]);
+        assert_eq!(rows(2, 501), [20, kernel.mr + 1]);
+        assert_eq!(rows(16, 1000), [20, kernel.mr + 1]);
+        assert_eq!(rows(17, 1000), [kernel.mr + 1; 2]);
+        assert_eq!(rows(usize::MAX, 2), [kernel.mr + 1; 2]);
     }
 
     #[test]

@@ -140,6 +140,7 @@ impl Simd<f32> for Avx2 {
     type V = __m256;
     type Mask = __m256i;
     const LANES: usize = 8;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -182,6 +183,17 @@ impl Simd<f32> for Avx2 {
     unsafe fn load_masked(self, p: *const f32, mask: __m256i) -> __m256 {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm256_maskload_ps(p, mask) }
+    }
+    #[inline(always)]
+    unsafe fn load_repeated(self, p: *const f32, n: usize) -> __m256 {
+        // SAFETY: the token; the caller's promise.
+        unsafe {
+            match n {
+                1 => _mm256_set1_ps(*p),
+                2 => _mm256_castpd_ps(_mm256_set1_pd(p.cast::<f64>().read_unaligned())),
+                _ => twice(p),
+            }
+        }
     }
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f32, mask: __m256i, v: __m256) {
@@ -261,6 +273,7 @@ impl Simd<f64> for Avx2 {
     type V = __m256d;
     type Mask = __m256i;
     const LANES: usize = 4;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m256d {
@@ -299,6 +312,11 @@ impl Simd<f64> for Avx2 {
     unsafe fn load_masked(self, p: *const f64, mask: __m256i) -> __m256d {
         // SAFETY: the token; the caller's promise.
         unsafe { _mm256_maskload_pd(p, mask) }
+    }
+    #[inline(always)]
+    unsafe fn load_repeated(self, p: *const f64, n: usize) -> __m256d {
+        // SAFETY: the token; the caller's promise.
+        unsafe { _mm256_castps_pd(<Self as Simd<f32>>::load_repeated(self, p.cast(), 2 * n)) }
     }
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f64, mask: __m256i, v: __m256d) {
@@ -437,8 +455,8 @@ impl SimdF32 for Avx2 {
 const F32: &[Tiles<f32>] = &[
     tile::tiles8::<Avx2, f32, 1>(),
     tile::tiles4::<Avx2, f32, 2>(),
-    tile::tiles2::<Avx2, f32, 3>(),
-    tile::tiles2::<Avx2, f32, 4>(),
+    tile::tiles3::<Avx2, f32, 3>(),
+    tile::tiles3::<Avx2, f32, 4>(),
     tile::tiles2_shared::<Avx2, f32, 5>(),
     tile::tiles2_shared::<Avx2, f32, 6>(),
     tile::tiles1::<Avx2, f32, 7>(),
@@ -452,8 +470,8 @@ const F32: &[Tiles<f32>] = &[
 const F64: &[Tiles<f64>] = &[
     tile::tiles8::<Avx2, f64, 1>(),
     tile::tiles4::<Avx2, f64, 2>(),
-    tile::tiles2::<Avx2, f64, 3>(),
-    tile::tiles2::<Avx2, f64, 4>(),
+    tile::tiles3::<Avx2, f64, 3>(),
+    tile::tiles3_shared::<Avx2, f64, 4>(),
     tile::tiles2::<Avx2, f64, 5>(),
     tile::tiles2::<Avx2, f64, 6>(),
     tile::tiles1::<Avx2, f64, 7>(),
