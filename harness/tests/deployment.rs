@@ -105,21 +105,54 @@ fn a_model_goes_out_and_comes_back() {
 #[test]
 fn no_output_replaces_what_is_needed() {
     let tiny = Tiny::new();
-    let model = fs::read(tiny.file("model")).unwrap();
-    for words in [
-        "export @model @model --format npz",
-        "import @model @model --format safetensors",
-        "quantize @model @model --data @",
-        "prune @model --data @ --out @model",
-        "prune @model --data @ --out @a --json @a",
-        "prune @model --data @ --out @a --curve @folder/../a",
-        "evaluate @model --data @ --json @model",
-        "predict --model @model --data @ --index 0 --json @model",
+    fs::create_dir(tiny.file("folder")).unwrap();
+    fs::write(tiny.file("profile"), "of a CPU").unwrap();
+    fs::write(tiny.file("lib.so"), "a library").unwrap();
+    for (words, file) in [
+        ("export @model @model --format npz", "model"),
+        ("import @model @model --format safetensors", "model"),
+        ("quantize @model @model --data @", "model"),
+        ("quantize @model @t10k-images-idx3-ubyte --data @", "t10k-images-idx3-ubyte"),
+        ("prune @model --data @ --out @model", "model"),
+        ("prune @model --data @ --out @a --json @a", "a"),
+        ("prune @model --data @ --out @a --curve @folder/../a", "a"),
+        ("prune @model --data @ --curve @train-labels-idx1-ubyte", "train-labels-idx1-ubyte"),
+        ("evaluate @model --data @ --json @model", "model"),
+        ("evaluate @model --data @ --json @t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"),
+        ("evaluate @model --data @ --probabilities @t10k-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"),
+        ("predict --model @model --data @ --index 0 --json @model", "model"),
+        ("predict --model @model --data @ --index 0 --json @t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte"),
+        ("monitor @model --data @ --json @model", "model"),
+        ("monitor @model --data @ --learn @train-images-idx3-ubyte", "train-images-idx3-ubyte"),
+        ("train --data @ --out @folder --json @train-labels-idx1-ubyte", "train-labels-idx1-ubyte"),
+        ("info --data @ --json @folder/../train-images-idx3-ubyte", "train-images-idx3-ubyte"),
+        ("tune --explain --out @profile --json @profile", "profile"),
+        ("tune --verify --out @profile --json @profile", "profile"),
+        ("tune --start @profile --out @a --json @profile", "profile"),
+        ("tune --start @profile --out @profile --json @profile", "profile"),
+        ("gemm 1 1 1 --blas @lib.so --json @lib.so", "lib.so"),
+        ("compare --quick --data @ --blas @lib.so:x_ --json @lib.so", "lib.so"),
+        ("compare --quick --data @ --json @t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"),
     ] {
-        fs::create_dir_all(tiny.file("folder")).unwrap();
-        tiny.fails(words, 2, &["is named twice"]);
-        assert!(fs::read(tiny.file("model")).unwrap() == model && !tiny.file("a").exists(), "{words}");
+        let held = fs::read(tiny.file(file)).ok();
+        tiny.fails(words, 2, &[file, "is named twice"]);
+        assert!(fs::read(tiny.file(file)).ok() == held, "{words}");
     }
+    // With a reference it is the same model.
+    tiny.good("monitor @model --data @ --learn @model");
+}
+
+/// The report's names are its own, but they can be links.
+#[cfg(unix)]
+#[test]
+fn a_report_replaces_no_data() {
+    let tiny = Tiny::new();
+    let labels = tiny.file("train-labels-idx1-ubyte");
+    fs::create_dir(tiny.file("out")).unwrap();
+    std::os::unix::fs::symlink(&labels, tiny.file("out/report.csv")).unwrap();
+    let held = fs::read(&labels).unwrap();
+    tiny.fails("report --quick --data @ --out @out", 2, &["report.csv", "is named twice"]);
+    assert!(fs::read(labels).unwrap() == held);
 }
 
 #[test]

@@ -208,7 +208,7 @@ impl From<&EpochEnd> for Epoch {
 
 /// Compares, prints, and fails if a result was not as it must be.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare([], [], console)?;
+    args.json.prepare(args.data.files().iter().chain(args.rivals.files()), [], console)?;
     let data = args.data.load()?;
     let record = measure(effort(args.quick, args.full), args.rivals.load(1)?, &data, console)?;
     args.json.write(&record, console)?;

@@ -14,10 +14,21 @@ pub struct Args {
     data: Option<PathBuf>,
 }
 
+/// As [`Mnist`] reads them, or with `.gz`.
+const FILES: [&str; 4] =
+    ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+
 impl Args {
     /// The directory: the one that was named, else that of the workspace.
     pub fn dir(&self) -> Result<PathBuf> {
         files::data_dir(self.data.as_deref())
+    }
+
+    /// The files there, which no output may replace; none where there is no directory.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Ok(dir) = self.dir() else { return Vec::new() };
+        let file = |name: &str| [dir.join(name), dir.join(format!("{name}.gz"))];
+        FILES.into_iter().flat_map(file).collect()
     }
 
     /// Reads the images: a model that is trained on some can be tested on the others.

@@ -54,7 +54,7 @@ struct Record {
 
 /// Prints the scores.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare([&args.model], &args.probabilities, console)?;
+    args.json.prepare(args.data.files().iter().chain([&args.model]), &args.probabilities, console)?;
     let model = Model::load(&args.model)?;
     let test = args.data.load_test(model.inputs(), model.outputs())?;
     let (classes, labels) = (model.outputs(), test.labels());

@@ -212,8 +212,8 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 
 fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let shapes = args.shapes()?;
+    args.json.prepare(args.rivals.files(), [], console)?;
     let contenders = args.contenders()?;
-    args.json.prepare([], [], console)?;
     let cpu = machine::cpu().unwrap_or_else(|| "unknown CPU".to_owned());
     console.line(format_args!("{cpu}, {}; {}\n{LEGEND}", counted(machine::cores(), "core"), type_name::<T>()))?;
 

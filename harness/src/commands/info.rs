@@ -58,7 +58,7 @@ struct Data {
 
 /// Prints all that can be found out, then fails if the kernels or the data can't be used.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare([], [], console)?;
+    args.json.prepare(&args.data.files(), [], console)?;
     let unknown = || "unknown".to_owned();
     let caches: Vec<String> = machine::caches().iter().map(ToString::to_string).collect();
     console.line(format_args!("cpu      {} ({})", machine::cpu().unwrap_or_else(unknown), std::env::consts::ARCH))?;

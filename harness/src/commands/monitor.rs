@@ -85,7 +85,9 @@ const BATCH: usize = 32;
 
 /// Learns, or compares.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare([], &args.learn, console)?;
+    // A model may be replaced by itself with a reference.
+    let model = args.learn.is_none().then_some(&args.model);
+    args.json.prepare(args.data.files().iter().chain(model), &args.learn, console)?;
     let model = Mlp::load(&args.model)?;
     if let Some(file) = &args.learn {
         let data = args.data.load()?;

@@ -69,7 +69,7 @@ struct Digit {
 
 /// Reads, predicts, shows.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare(args.images.iter().chain([&args.model]), [], console)?;
+    args.json.prepare(args.data.files().iter().chain(&args.images).chain([&args.model]), [], console)?;
     files::exists(&args.model, "harness train")?;
     let model = Mlp::load(&args.model)?;
     let engine = Kernels::active()?;

@@ -89,7 +89,8 @@ struct Pruned {
 
 /// Prunes and trains for each share.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare([&args.model], args.out.iter().chain(&args.curve), console)?;
+    let (data, outputs) = (args.data.files(), args.out.iter().chain(&args.curve));
+    args.json.prepare(data.iter().chain([&args.model]), outputs, console)?;
     let exact = Mlp::load(&args.model)?;
     let data = args.data.load()?;
     data.test.fits(exact.inputs(), exact.outputs())?;

@@ -61,7 +61,7 @@ struct Measured<'a> {
 
 /// Quantises, writes, compares on the test images.
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
-    args.json.prepare([&args.model], [&args.to], console)?;
+    args.json.prepare(args.data.files().iter().chain([&args.model]), [&args.to], console)?;
     let exact = Mlp::load(&args.model)?;
     let data = args.data.load()?;
     data.test.fits(exact.inputs(), exact.outputs())?;

@@ -18,6 +18,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// The libraries' files, which no output may replace.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.blas.iter().map(|blas| &blas.path)
+    }
+
     /// Those that were asked for, loaded.
     ///
     /// # Errors

@@ -132,7 +132,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let engine = runner.engine();
     let drawing = args.out.join("predictions.svg");
     let saved = args.out.join("model.safetensors");
-    args.json.prepare([], [&drawing, &saved], console)?;
+    args.json.prepare(&args.data.files(), [&drawing, &saved], console)?;
     let data = args.data.load()?;
     let hidden: Vec<usize> = args.hidden.iter().map(|&width| width as usize).collect();
     let (epochs, batch, seed) = (args.epochs as usize, args.batch as usize, args.seed);

@@ -12,6 +12,7 @@ use crate::stats::{Estimate, Verdict};
 use crate::tune::{self, Clock, Outcome, SEARCHED, Shape, Step, UNSEEN, percent_gain};
 use clap::{ArgGroup, value_parser};
 use kernels::{Backend, Cpu, Profile, Team, Tuning};
+use nn::files::place;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -112,9 +113,11 @@ fn run_for<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let cpu = Cpu::get().to_string();
     let id = cpu.split_whitespace().next().unwrap_or("this");
     let file = file.unwrap_or_else(|| PathBuf::from(format!("target/harness/{id}.profile")));
-    // A search goes on from the file, and keeps what it holds of other rows.
+    // A search goes on from the file, and keeps what it holds of other rows; it may begin with its values, too.
     let written = (!args.explain && !args.verify).then_some(&file);
-    args.json.prepare([], written, console)?;
+    let start = args.start.as_ref().filter(|start| place(start) != place(&file));
+    let read = written.is_none().then_some(&file).into_iter().chain(start);
+    args.json.prepare(read, written, console)?;
     let task = Task { row, element: std::any::type_name::<T>(), threads: args.threads as usize, file };
     // What calls use where no profile is named. One that is named is what is in question.
     let default = if std::env::var_os(VARIABLE).is_some() { row.model::<T>() } else { row.tuning::<T>() };
