@@ -3,7 +3,7 @@
 mod common;
 
 use common::idx;
-use nn::{Kernels, Mlp, Mnist, Recipe, Trainer};
+use nn::{Activation, Dense, Initialiser, Kernels, Mlp, Mnist, Norm, Recipe, Trainer};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -194,6 +194,13 @@ fn a_model_gets_smaller() {
     assert!(svg.ends_with("</svg>\n") && svg.matches("<polyline").count() == 2, "{svg}");
     let pruned = Mlp::load(tiny.file("pruned")).unwrap();
     assert_eq!(nn::prune::sparsity(&pruned), 0.75);
+    // What a normalisation learns is no weight.
+    let normed = Dense { norm: Norm::LAYER, ..Dense::new(CLASSES * 5, 8, Activation::Relu) };
+    let layers = vec![normed, Dense::new(8, CLASSES, Activation::Identity)];
+    Mlp::with_layers(layers, Initialiser::default(), 0).unwrap().save(tiny.file("normed")).unwrap();
+    let json = tiny.good("prune @normed --data @ --sparsity 0.5 --epochs 0 --json -");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["weights"], &json["results"][1]["weights_left"]), (&192.into(), &96.into()));
     tiny.fails("prune @model --data @ --sparsity 1.5", 2, &["--sparsity", "from 0 to 1"]);
 }
 

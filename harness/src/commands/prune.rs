@@ -10,7 +10,7 @@ use crate::record::Head;
 use crate::report::{Table, thousands};
 use clap::{ValueEnum, value_parser};
 use nn::prune::{self, Scope};
-use nn::{Adam, Kernels, Mlp, Recipe, Trainer};
+use nn::{Adam, Dense, Kernels, Mlp, Recipe, Trainer};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -100,7 +100,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         Ok(model::accuracy(&model.probabilities(&data.test)?, model.outputs(), &data.test))
     };
     let scope = if args.scope == Which::Global { Scope::Global } else { Scope::PerLayer };
-    let weights = exact.parameters().step_by(2).map(|w| w.len() as u64).sum::<u64>();
+    let weights = exact.layers().iter().map(Dense::weight_count).sum::<usize>() as u64;
     let result = |sparsity: f64, pruned: f64, trained_on: f64| {
         let weights_left = weights - (sparsity * weights as f64).round() as u64;
         Pruned { sparsity, weights_left, pruned, trained_on }
