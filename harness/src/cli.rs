@@ -95,7 +95,7 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "{}{error}", if interrupted { "" } else { "error: " });
             match error {
                 Error::Interrupted => ExitCode::from(interrupt::EXIT_CODE),
-                Error::Usage(_) | Error::Twice { .. } => ExitCode::from(2),
+                Error::Usage(_) | Error::Twice { .. } | Error::SameName { .. } => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }

@@ -45,6 +45,14 @@ pub enum Error {
         /// Which.
         path: PathBuf,
     },
+    /// Results are told apart by the names of the contenders.
+    #[error(
+        "two contenders are called {name}: rows and precisions are named once, libraries after their files, without lib"
+    )]
+    SameName {
+        /// What both are called.
+        name: String,
+    },
     /// A file is larger than anything that is expected there.
     #[error("{} is larger than {most} bytes", path.display())]
     FileTooLarge {

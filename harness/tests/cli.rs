@@ -458,7 +458,8 @@ fn wrong_products_are_refused() {
     fails(&mut gemm(&["16777216", "1", "16777216"]), 2, &["too large"]);
     fails(&mut gemm(&["--sweep", "9..8"]), 2, &["9..8", "FROM..TO"]);
     fails(&mut gemm(&["1", "1", "1", "--time=-1"]), 2, &["--time"]);
-    fails(&mut gemm(&["1", "1", "1", "--rows", "portable,portable"]), 2, &["same name"]);
+    fails(&mut gemm(&["1", "1", "1", "--rows", "portable,portable"]), 2, &["two contenders are called portable"]);
+    fails(&mut gemm(&["1", "1", "1", "--precision", "bf16,bf16"]), 2, &["two contenders are called", "bf16:"]);
     fails(&mut gemm(&["1", "1", "1", "--rows", "mmx"]), 2, &["mmx", "portable"]);
     fails(gemm(&["1", "1", "1"]).env("KERNELS_ISA", "mmx"), 1, &["mmx", "KERNELS_ISA"]);
 }

@@ -210,13 +210,19 @@ impl From<&EpochEnd> for Epoch {
 pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     args.json.prepare(args.data.files().iter().chain(args.rivals.files()), [], console)?;
     let data = args.data.load()?;
-    let record = measure(effort(args.quick, args.full), args.rivals.load(1)?, &data, console)?;
+    let contenders = args.rivals.join(Contender::for_gemm(), 1)?;
+    let record = measure(effort(args.quick, args.full), contenders, &data, console)?;
     args.json.write(&record, console)?;
     if record.checks_failed.is_empty() { Ok(()) } else { Err(Error::Checks { failures: record.checks_failed }) }
 }
 
-/// Compares and prints.
-pub(super) fn measure(effort: Effort, rivals: Vec<Contender>, data: &Mnist, console: &mut Console) -> Result<Record> {
+/// Compares and prints; the contenders are those for products.
+pub(super) fn measure(
+    effort: Effort,
+    contenders: Vec<Contender>,
+    data: &Mnist,
+    console: &mut Console,
+) -> Result<Record> {
     let active = Backend::active()?;
     console.line(format_args!(
         "{}, {}; kernels choose {}",
@@ -236,7 +242,7 @@ pub(super) fn measure(effort: Effort, rivals: Vec<Contender>, data: &Mnist, cons
         checks_passed: 0,
         checks_failed: Vec::new(),
     };
-    let mut session = Session { effort, rivals, console, record };
+    let mut session = Session { effort, contenders, console, record };
     session.kernels()?;
     session.training(active, data)?;
     session.verdict()
@@ -245,7 +251,8 @@ pub(super) fn measure(effort: Effort, rivals: Vec<Contender>, data: &Mnist, cons
 /// A comparison on its way.
 struct Session<'a> {
     effort: Effort,
-    rivals: Vec<Contender>,
+    /// For products.
+    contenders: Vec<Contender>,
     console: &'a mut Console,
     record: Record,
 }
@@ -255,7 +262,7 @@ impl Session<'_> {
         let rows: Vec<&'static Backend> = Backend::supported().collect();
         let products = products(self.effort.squares);
         let functions = functions(self.effort.functions);
-        let for_products = [Contender::for_gemm(), self.rivals.clone()].concat();
+        let for_products = self.contenders.clone();
         let for_functions = Contender::for_function();
         let competitions: Vec<(&dyn Case, &[Contender], &[&Backend])> = (products.iter())
             .map(|case| (case as &dyn Case, &*for_products, &*rows))

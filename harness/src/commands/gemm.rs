@@ -16,7 +16,7 @@ use clap::{ArgGroup, ValueEnum, value_parser};
 use kernels::{Backend, Gemm, Layout, Precision, Team};
 use serde::Serialize;
 use std::any::type_name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -178,14 +178,7 @@ impl Args {
             let team = |row| (threads > 1).then(|| precise(row, threads));
             contenders.extend(rows.iter().flat_map(|row| [precise(row, 1)].into_iter().chain(team(row))));
         }
-        contenders.extend(self.rivals.load(threads)?);
-        let names: BTreeSet<String> = contenders.iter().map(ToString::to_string).collect();
-        if names.len() < contenders.len() {
-            return Err(Error::Usage(
-                "two contenders have the same name; that of a library is its file's, without lib",
-            ));
-        }
-        Ok(contenders)
+        self.rivals.join(contenders, threads)
     }
 
     fn cache(&self) -> Cache {

@@ -23,25 +23,28 @@ impl Args {
         self.blas.iter().map(|blas| &blas.path)
     }
 
-    /// Those that were asked for, loaded.
+    /// All contenders of a comparison: `ours`, then those that were asked for, loaded.
     ///
     /// # Errors
-    /// When the program has no peers, or a library can't be loaded.
-    pub fn load(&self, threads: usize) -> Result<Vec<Contender>> {
-        let mut rivals = Vec::new();
+    /// When the program has no peers, a library can't be loaded, or two have the same name.
+    pub fn join(&self, ours: Vec<Contender>, threads: usize) -> Result<Vec<Contender>> {
+        let mut all = ours;
         if self.peers {
             if peers::RUST.is_empty() {
                 return Err(Error::Usage("--peers needs a program that was built with --features peers"));
             }
-            rivals.extend(peers::RUST.iter().map(|&peer| Contender::Peer(peer, threads)));
+            all.extend(peers::RUST.iter().map(|&peer| Contender::Peer(peer, threads)));
         }
         // The core of MKL is global: a BLAS that is loaded after it calls functions of MKL instead of its own.
         let (mkl, others): (Vec<_>, Vec<_>) =
             self.blas.iter().partition(|blas| blas.path.to_string_lossy().contains("mkl"));
         for blas in others.into_iter().chain(mkl) {
-            rivals.push(Contender::Peer(peers::load(&blas.path, &blas.prefix)?, threads));
+            all.push(Contender::Peer(peers::load(&blas.path, &blas.prefix)?, threads));
         }
-        Ok(rivals)
+        match (1..all.len()).find(|&i| all[..i].contains(&all[i])) {
+            Some(i) => Err(Error::SameName { name: all[i].to_string() }),
+            None => Ok(all),
+        }
     }
 }
 

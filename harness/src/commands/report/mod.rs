@@ -94,9 +94,10 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let [page_file, json_file, csv_file] = ["report.html", "report.json", "report.csv"].map(|name| args.out.join(name));
     files::prepare(args.data.files().iter().chain(args.rivals.files()), [&page_file, &json_file, &csv_file])?;
     let data = args.data.load()?;
+    let contenders = args.rivals.join(Contender::for_gemm(), 1)?;
     let (clock, steal) = (machine::clock_mhz(), machine::steal_seconds());
     let effort = compare::effort(args.quick, args.full);
-    let compare = compare::measure(effort, args.rivals.load(1)?, &data, console)?;
+    let compare = compare::measure(effort, contenders, &data, console)?;
     let (sizes, cold) = squares(&effort, console)?;
     let active = Backend::active()?;
     let engine = Kernels::active()?;
