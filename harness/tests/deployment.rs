@@ -225,3 +225,15 @@ fn a_model_is_watched() {
     }
     tiny.fails("monitor @model --learn @w --change noise", 2, &["--change"]);
 }
+
+#[test]
+fn of_equal_classes_the_first_is_predicted() {
+    let tiny = Tiny::new();
+    Mlp::new(&[CLASSES * 5, CLASSES], 0).unwrap().save(tiny.file("fresh")).unwrap();
+    tiny.good("prune @fresh --data @ --sparsity 1 --epochs 0 --out @blank");
+    let text = tiny.good("predict --model @blank --data @ --index 0,1,2,3 --json -");
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let predictions: Vec<_> = record["predictions"].as_array().unwrap().iter().map(|p| &p["prediction"]).collect();
+    assert_eq!(predictions, [0; 4]);
+    assert!(tiny.good("evaluate @blank --data @").contains("0.2500"));
+}

@@ -92,7 +92,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         let height = digit.pixels.len() / digit.width;
         let data = Dataset::new(digit.pixels.clone(), vec![0], height, digit.width)?;
         let probabilities = model.probabilities(&engine, &data)?;
-        let prediction = best(&probabilities);
+        let prediction = model.predict(&engine, &data)?[0];
         console.line(show(&digit, &probabilities, prediction, model.labels()))?;
         let Digit { source, label, .. } = digit;
         record.predictions.push(Prediction { source, label, prediction, probabilities });
@@ -103,11 +103,6 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
         console.line(format_args!("{right} of {} right", counted(known.len(), "image")))?;
     }
     args.json.write(&record, console)
-}
-
-fn best(probabilities: &[f32]) -> u32 {
-    let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(class, _)| class as u32)
 }
 
 fn from_file(path: &Path, inputs: usize) -> Result<Digit> {

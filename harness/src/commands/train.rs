@@ -15,6 +15,7 @@ use kernels::{Backend, Precision};
 use nn::metrics::{Average, Confusion};
 use nn::{Adam, Dataset, Engine, EpochEnd, Mlp, Recipe, Trainer};
 use serde::Serialize;
+use std::iter::zip;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -265,13 +266,13 @@ fn scores(confusion: &Confusion) -> Table {
 /// The first test images and what the model makes of them.
 fn draw(name: &str, accuracy: f64, model: &Mlp, engine: &dyn Engine, test: &Dataset) -> Result<String> {
     let first = test.head(25);
-    let probabilities = model.probabilities(engine, &first)?;
-    let tile = |(i, probabilities): (usize, &[f32])| {
-        let best = probabilities.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
-        let (prediction, confidence) = best.unwrap_or_default();
-        Tile { pixels: first.image(i), label: first.labels()[i], prediction: prediction as u32, confidence }
+    let (predictions, probabilities) = (model.predict(engine, &first)?, model.probabilities(engine, &first)?);
+    let tile = |(i, (&prediction, row)): (usize, (&u32, &[f32]))| {
+        let confidence = row[prediction as usize];
+        Tile { pixels: first.image(i), label: first.labels()[i], prediction, confidence }
     };
-    let tiles: Vec<Tile<'_>> = probabilities.chunks(model.classes()).enumerate().map(tile).collect();
+    let rows = probabilities.chunks(model.classes());
+    let tiles: Vec<Tile<'_>> = zip(&predictions, rows).enumerate().map(tile).collect();
     let right = tiles.iter().filter(|tile| tile.label == tile.prediction).count();
     let title = format!("The first {} test images", tiles.len());
     let all = report::thousands(test.len() as u64);

@@ -17,6 +17,7 @@ use kernels::{Backend, Cpu};
 use nn::metrics::Confusion;
 use nn::{Dataset, Kernels, Mlp, Recipe, Trainer};
 use serde::Serialize;
+use std::iter::zip;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -174,12 +175,13 @@ fn squares(effort: &Effort, console: &mut Console) -> Result<(Vec<CaseRecord>, V
 /// What the model makes of the first test images.
 fn predictions(model: &Mlp, engine: &Kernels<'_>, test: &Dataset) -> Result<Vec<Prediction>> {
     let first = test.head(25);
-    let probabilities = model.probabilities(engine, &first)?;
-    let of = |(row, &label): (&[f32], &u32)| {
-        let best = row.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default();
-        Prediction { label, prediction: best.0 as u32, probability: best.1 }
+    let (predictions, probabilities) = (model.predict(engine, &first)?, model.probabilities(engine, &first)?);
+    let of = |((&label, prediction), row): ((&u32, u32), &[f32])| Prediction {
+        label,
+        prediction,
+        probability: row[prediction as usize],
     };
-    Ok(probabilities.chunks(model.classes()).zip(first.labels()).map(of).collect())
+    Ok(zip(zip(first.labels(), predictions), probabilities.chunks(model.classes())).map(of).collect())
 }
 
 /// A line for each contender in each case.
