@@ -184,6 +184,12 @@ fn predictions(model: &Mlp, engine: &Kernels<'_>, test: &Dataset) -> Result<Vec<
     Ok(zip(zip(first.labels(), predictions), probabilities.chunks(model.classes())).map(of).collect())
 }
 
+/// A field of CSV, in quotes where it needs them (RFC 4180): a library's file can have any name.
+fn quoted(text: &str) -> String {
+    let plain = !text.contains([',', '"', '\n', '\r']);
+    if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
 /// A line for each contender in each case.
 fn csv(record: &Record) -> String {
     let mut text = String::from(
@@ -196,8 +202,8 @@ fn csv(record: &Record) -> String {
         for entry in &case.results {
             let cache = if case.cache == Cache::Warm { "warm" } else { "cold" };
             let seconds = entry.seconds;
-            // Names hold neither commas nor quotes.
-            let names = format!("{},{cache},{},{},{}", case.name, entry.name, entry.threads, case.operation);
+            let (name, contender) = (quoted(&case.name), quoted(&entry.name));
+            let names = format!("{name},{cache},{contender},{},{}", entry.threads, case.operation);
             let numbers = [
                 Some(case.operations),
                 Some(case.bytes),
@@ -218,4 +224,18 @@ fn csv(record: &Record) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be() {
+        for (text, field) in
+            [("mkl_rt", "mkl_rt"), ("<b>x,y", "\"<b>x,y\""), ("a\"b", "\"a\"\"b\""), ("a\nb", "\"a\nb\"")]
+        {
+            assert_eq!(quoted(text), field);
+        }
+    }
 }

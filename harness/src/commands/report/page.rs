@@ -275,7 +275,7 @@ fn ratios(cases: &[CaseRecord]) -> String {
     let rows = cases.iter().flat_map(|case| {
         let name = format!("{} <span class=\"dim\">{}</span>", escape(&case.name), case.noise());
         let lines = case.results.iter().filter(|entry| entry.row).map(|entry| {
-            [entry.name.clone()].into_iter().chain(others.iter().map(|other| cell(entry, other))).collect()
+            [escape(&entry.name)].into_iter().chain(others.iter().map(|other| cell(entry, other))).collect()
         });
         [vec![name]].into_iter().chain(lines).collect::<Vec<Vec<String>>>()
     });
@@ -292,7 +292,7 @@ fn errors(cases: &[CaseRecord]) -> String {
     let rows = cases.iter().flat_map(|case| {
         let entries = case.results.iter().map(|entry| {
             let peak = entry.peak.map_or("-".to_owned(), percent);
-            [vec![entry.name.clone()], speed(entry), vec![peak], entry.error_cells().to_vec()].concat()
+            [vec![escape(&entry.name)], speed(entry), vec![peak], entry.error_cells().to_vec()].concat()
         });
         [vec![escape(&case.name)]].into_iter().chain(entries)
     });
@@ -303,7 +303,7 @@ fn functions(cases: &[CaseRecord]) -> String {
     let rows = cases.iter().flat_map(|case| {
         let entries = case.results.iter().map(|entry| {
             let over = entry.over.values().next().map_or("-".to_owned(), |ratio| ratio.cell());
-            [vec![entry.name.clone()], speed(entry), vec![over], entry.error_cells().to_vec()].concat()
+            [vec![escape(&entry.name)], speed(entry), vec![over], entry.error_cells().to_vec()].concat()
         });
         [vec![escape(&case.name)]].into_iter().chain(entries)
     });
@@ -461,6 +461,42 @@ fn date(seconds: u64) -> [u64; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::case::Operation;
+    use crate::record::Ratio;
+    use crate::stats::Estimate;
+
+    #[test]
+    fn names_of_libraries_are_text() {
+        let seconds = Estimate { median: 1.0, mad: 0.0, low: 1.0, high: 1.0 };
+        let ratio = Ratio { estimate: seconds, verdict: Verdict::Faster };
+        let entry = Entry {
+            name: "<i>x,y".to_owned(),
+            row: true,
+            threads: 1,
+            seconds,
+            speed: 1.0,
+            peak: None,
+            roofline: None,
+            error: 0.0,
+            max_abs_error: 0.0,
+            rms_error: 0.0,
+            samples: 1,
+            over: [("<i>z".to_owned(), ratio)].into(),
+        };
+        let case = CaseRecord {
+            name: "1x1x1".to_owned(),
+            operation: Operation::Flop,
+            operations: 2.0,
+            bytes: 12.0,
+            cache: Cache::Warm,
+            noise_floor: 0.0,
+            disturbed: 0,
+            results: vec![entry],
+        };
+        for html in [ratios, errors, functions].map(|part| part(std::slice::from_ref(&case))) {
+            assert!(html.contains("&lt;i&gt;x,y") && !html.contains("<i>"), "{html}");
+        }
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {
