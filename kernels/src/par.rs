@@ -23,20 +23,23 @@ pub trait Par: Sync {
 /// through pointers, so memory safety must not depend on the numbers that it passes.
 ///
 /// A job runs where the executor calls for it, as it may know whose cache has what the job needs; of a great many, as
-/// many as share a bit run together.
+/// many as share a bit run together. It panics where a job did, even if the executor went on.
 pub(crate) fn run_once(par: &dyn Par, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
     const BITS: usize = usize::BITS as usize;
     let taken = [const { AtomicUsize::new(0) }; 16];
+    let done = AtomicUsize::new(0);
     let group = jobs.div_ceil(taken.len() * BITS).max(1);
     let take = |i: usize| {
         let (word, bit) = (i / group / BITS, 1 << (i / group % BITS));
         if i < jobs && taken[word].fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             let first = i / group * group;
             (first..jobs.min(first + group)).for_each(job);
+            done.fetch_add(1, Ordering::Relaxed);
         }
     };
     par.run(jobs, &take);
     (0..jobs).step_by(group).for_each(take);
+    assert_eq!(done.into_inner(), jobs.div_ceil(group), "jobs were done: the others panicked, which the executor hid");
 }
 
 /// The start and length of part `i` of `parts` of `total`, as equal as they can be.
@@ -339,6 +342,22 @@ mod tests {
             });
             assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "{jobs} jobs, {times} times");
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "which the executor hid")]
+    fn a_job_that_panics_is_not_hidden() {
+        /// Goes on with the next job.
+        struct Calm;
+        impl Par for Calm {
+            fn threads(&self) -> usize {
+                2
+            }
+            fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+                (0..jobs).for_each(|i| drop(catch_unwind(AssertUnwindSafe(|| job(i)))));
+            }
+        }
+        run_once(&Calm, 4, &|i| assert_ne!(i, 2, "this one"));
     }
 
     #[test]

@@ -176,8 +176,9 @@ fn entry(line: &str) -> std::result::Result<Entry, String> {
         let word = words.next().ok_or(format!("ends before {name}"))?;
         *value = word
             .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('=')?.parse().ok())
+            .and_then(|rest| rest.strip_prefix('=')?.parse::<u64>().ok())
             .filter(|v| (1..=1 << 40).contains(v))
+            .and_then(|v| v.try_into().ok())
             .ok_or(format!("`{word}` should be {name}=N, with N from 1 to 2^40"))?;
     }
     if let Some(word) = words.next() {

@@ -39,6 +39,7 @@ fn calls_allocate_nothing_once_warm() {
     let data = vec![0.5_f32; 300 * 700];
     let half = vec![Bf16::from_f32(0.5); 300 * 300];
     let bias = vec![0.1_f32; 300];
+    let mut indices = [0; 10];
     let mut out = vec![0.0_f32; 300 * 300];
     let view = |rows: usize, cols: usize| MatRef::new(&data[..rows * cols], rows, cols).unwrap();
     let workspace = Workspace::new();
@@ -71,6 +72,10 @@ fn calls_allocate_nothing_once_warm() {
             let (half, c) = (MatRef::new(&half, 300, 300).unwrap(), MatMut::new(&mut out, 300, 300).unwrap());
             call.run(half, half.t(), c).unwrap();
             backend.softmax(MatMut::new(&mut out[..300], 30, 10).unwrap());
+            // Rows whose elements are apart are copied, one at a time.
+            backend.softmax(MatMut::col_major(&mut out[..300], 30, 10).unwrap());
+            backend.row_sums(view(30, 300).sub(0..30, 0..10).unwrap().t(), &mut out[..10]).unwrap();
+            backend.row_argmax(view(30, 10).t(), &mut indices).unwrap();
         };
         // Which worker gets which part of a shared product is left to chance: a few rounds warm them all.
         let warm = (0..50).any(|_| {

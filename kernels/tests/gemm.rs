@@ -604,7 +604,7 @@ fn plain_is_close() {
 
 /// A view may repeat one element for ever. The room for its panels is more than there is, and no number that wraps.
 #[test]
-#[should_panic(expected = "there is no memory for packed panels")]
+#[should_panic(expected = "there is no memory for")]
 fn a_depth_beyond_memory_is_refused() {
     let (one, k) = ([1.0f32], 1 << (usize::BITS - 1));
     let (a, b) = (MatRef::with_strides(&one, 1, k, 0, 0).unwrap(), MatRef::with_strides(&one, k, 4, 0, 0).unwrap());

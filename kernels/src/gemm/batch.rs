@@ -57,7 +57,8 @@ impl<'a, T> BatchRef<'a, T> {
     pub fn strided(data: &'a [T], count: usize, stride: usize, rows: usize, cols: usize) -> Result<Self> {
         check(data.len(), count, stride, (rows, cols))?;
         let shape = if count == 0 { (0, 0) } else { (rows, cols) };
-        let first = MatRef::new(&data[..shape.0 * shape.1], shape.0, shape.1)?;
+        // The view stands for all matrices, so it is made from the whole slice.
+        let first = MatRef::with_strides(data, shape.0, shape.1, shape.1, 1)?;
         Ok(Self(Elements::Own(Views::Strided { first, count, stride })))
     }
 
@@ -124,7 +125,8 @@ impl<'a, T> Views<'a, T> {
             Self::Strided { first, stride, .. } => {
                 let (rows, cols) = first.shape();
                 let ptr = first.as_ptr().wrapping_add(i.wrapping_mul(stride));
-                // SAFETY: `strided` found all that have elements to lie in its slice.
+                // SAFETY: `strided` found all that have elements to lie in its slice, of which `first` is a view; of others
+                // the caller of `from_raw` promised it.
                 unsafe { MatRef::from_raw(ptr, rows, cols, first.row_stride(), first.col_stride()) }
             }
             Self::List(list) => list[i],
@@ -222,5 +224,20 @@ impl<'a, T> BatchMut<'a, T> {
 impl<'a, T> From<&'a mut [MatMut<'a, T>]> for BatchMut<'a, T> {
     fn from(list: &'a mut [MatMut<'a, T>]) -> Self {
         Self(Target::List(list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrices_of_a_batch_are_views_of_its_slice() {
+        // Under Miri, which knows what each reference may reach.
+        let data: Vec<f32> = (0..11u8).map(f32::from).collect();
+        let batch = BatchRef::strided(&data, 3, 4, 1, 3).unwrap();
+        let Elements::Own(views) = &batch.0 else { panic!("they are its own") };
+        let last: Vec<f32> = (0..3).map(|i| views.get(i).get(0, 2)).collect();
+        assert_eq!(last, [2.0, 6.0, 10.0]);
     }
 }

@@ -392,16 +392,25 @@ fn split_at(total: usize, most: usize, unit: usize) -> impl Iterator<Item = (usi
 /// # Safety
 /// As [`run`].
 unsafe fn scale<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
+    let turned;
+    let x = if x.c.col != 1 && x.c.row == 1 {
+        turned = x.t();
+        &turned
+    } else {
+        x
+    };
+    // The epilogue takes adjacent elements together.
+    let cols = if x.c.col == 1 { x.n.max(1) } else { 1 };
     for i in 0..x.m {
-        for j in 0..x.n {
-            let c = x.c.at(i, j).ptr;
-            // SAFETY: an element of C, read only if beta asks for it; the epilogue reaches as far as C.
-            unsafe {
-                *c = if x.beta == T::ZERO { T::ZERO } else { x.beta * *c };
-                if let Some(epilogue) = x.epilogue {
-                    let epilogue = epilogue.at(i, j);
-                    (kernel.finish)(&Finish { c, c_row: x.c.row, rows: 1, cols: 1, epilogue });
-                }
+        for j in (0..x.n).step_by(cols) {
+            for c in (j..j + cols).map(|j| x.c.at(i, j).ptr) {
+                // SAFETY: an element of C, read only if beta asks for it.
+                unsafe { *c = if x.beta == T::ZERO { T::ZERO } else { x.beta * *c } };
+            }
+            if let Some(epilogue) = x.epilogue {
+                let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
+                // SAFETY: the elements that were just written; the epilogue reaches as far as C.
+                unsafe { (kernel.finish)(&Finish { c, c_row: x.c.row, rows: 1, cols, epilogue }) };
             }
         }
     }

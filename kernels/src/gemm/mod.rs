@@ -16,7 +16,7 @@ pub(crate) mod packed;
 pub(crate) mod precision;
 pub(crate) mod tile;
 pub(crate) mod tuning;
-mod workspace;
+pub(crate) mod workspace;
 
 pub use batch::{BatchMut, BatchRef};
 pub use explain::Explanation;

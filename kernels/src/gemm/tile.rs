@@ -403,6 +403,7 @@ pub(crate) const fn tiles3_shared<S: Simd<T>, T: Float, const MR: usize>() -> Ti
 }
 
 /// The micro-kernels of height `MR`, up to four vectors wide.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) const fn tiles4<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     Tiles {
         masked: &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>, entry::<S, T, MR, 3, 1>, entry::<S, T, MR, 4, 1>],
@@ -412,6 +413,7 @@ pub(crate) const fn tiles4<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> 
 }
 
 /// The micro-kernels of height `MR`, up to eight vectors wide.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) const fn tiles8<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     Tiles {
         masked: &[

@@ -5,7 +5,7 @@ use crate::simd::LINE;
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// A block of memory that begins at a cache line, so that no vector of a packed panel crosses one.
 pub(crate) struct Buffer {
@@ -34,11 +34,11 @@ impl Buffer {
         (!ptr.is_null()).then_some(Self { ptr, bytes })
     }
 
-    /// Makes it at least large enough for `len` elements; what was in it is lost.
-    fn grow<T>(&mut self, len: usize) {
-        if len.checked_mul(size_of::<T>()).is_none_or(|bytes| self.bytes < bytes) {
+    /// Makes it at least so large; what was in it is lost.
+    fn grow(&mut self, bytes: usize) {
+        if self.bytes < bytes {
             *self = Self::EMPTY;
-            *self = Self::new::<T>(len).expect("there is no memory for packed panels");
+            *self = Self::new::<u8>(bytes).unwrap_or_else(|| panic!("there is no memory for {bytes} bytes"));
         }
     }
 
@@ -71,6 +71,10 @@ impl Workspace {
     pub const fn new() -> Self {
         Self { free: Mutex::new(Vec::new()) }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Buffer>> {
+        self.free.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 impl fmt::Debug for Workspace {
@@ -85,21 +89,30 @@ thread_local! {
 
 /// Calls `f` with room for `len` elements, uninitialised, at the beginning of a cache line; null for none.
 pub(crate) fn with<T, R>(space: Option<&Workspace>, len: usize, f: impl FnOnce(*mut T) -> R) -> R {
-    if len == 0 {
-        return f(std::ptr::null_mut());
-    }
-    let list = || space.map(|space| space.free.lock().unwrap_or_else(|e| e.into_inner()));
-    // A nested call would find the cell empty and use a buffer of its own.
-    let mut buffer = match list() {
-        // Not there any more in a destructor of another thread-local value.
-        None => BUFFER.try_with(|buffer| buffer.replace(Buffer::EMPTY)).unwrap_or(Buffer::EMPTY),
-        Some(mut free) => free.pop().unwrap_or(Buffer::EMPTY),
-    };
-    buffer.grow::<T>(len);
+    const { assert!(align_of::<T>() <= LINE) };
+    let buffer = if len > 0 { take(space, len.saturating_mul(size_of::<T>())) } else { Buffer::EMPTY };
     let result = f(buffer.as_ptr());
-    match list() {
-        None => drop(BUFFER.try_with(|own| own.set(buffer))),
-        Some(mut free) => free.push(buffer),
+    if len > 0 {
+        put_back(space, buffer);
     }
     result
+}
+
+/// A buffer of the workspace, or of this thread, of so many bytes. A nested call finds the thread's taken, and gets one of its
+/// own.
+fn take(space: Option<&Workspace>, bytes: usize) -> Buffer {
+    let mut buffer = match space {
+        // Not there any more in a destructor of another thread-local value.
+        None => BUFFER.try_with(|buffer| buffer.replace(Buffer::EMPTY)).unwrap_or(Buffer::EMPTY),
+        Some(space) => space.lock().pop().unwrap_or(Buffer::EMPTY),
+    };
+    buffer.grow(bytes);
+    buffer
+}
+
+fn put_back(space: Option<&Workspace>, buffer: Buffer) {
+    match space {
+        None => drop(BUFFER.try_with(|own| own.set(buffer))),
+        Some(space) => space.lock().push(buffer),
+    }
 }

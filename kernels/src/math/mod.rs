@@ -242,7 +242,7 @@ impl Backend {
             return Err(Error::Shape { what: "the matrix of argmax", expected: (x.rows(), 1), found: x.shape() });
         }
         if u32::try_from(x.cols().saturating_sub(1)).is_err() {
-            let expected = (x.rows(), 1 << 32);
+            let expected = (x.rows(), u32::MAX as usize);
             return Err(Error::Shape { what: "the matrix of argmax", expected, found: x.shape() });
         }
         for (i, out) in out.iter_mut().enumerate() {

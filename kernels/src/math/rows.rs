@@ -7,6 +7,7 @@ use super::exp::Exp;
 use super::ln::{Ln, Log1p};
 use super::parts::reciprocal;
 use super::slices::{self, Unary};
+use crate::gemm::workspace;
 use crate::simd::{GROUP, SimdF32};
 use crate::view::{MatMut, MatRef, times};
 
@@ -58,18 +59,34 @@ impl Rows {
         if self.rows == 0 || self.cols == 0 {
             return;
         }
-        if self.col == 1 {
-            return f(0, self);
-        }
-        let mut copy = vec![0.0; self.cols];
-        for i in 0..self.rows {
-            let at = |j: usize| self.at(i).wrapping_offset(j as isize * self.col);
-            // SAFETY: an element of row i.
-            copy.iter_mut().enumerate().for_each(|(j, x)| *x = unsafe { *at(j) });
-            f(i, Self { ptr: copy.as_mut_ptr(), rows: 1, col: 1, ..self });
-            // SAFETY: an element of row i.
-            copy.iter().enumerate().for_each(|(j, x)| unsafe { *at(j) = *x });
-        }
+        let adjacent = self.col == 1 || self.cols == 1;
+        workspace::with(None, if adjacent { 0 } else { self.cols }, |copy: *mut f32| {
+            for i in 0..if adjacent { 1 } else { self.rows } {
+                let mut rows = self;
+                if !adjacent {
+                    // SAFETY: the elements of row i, and room for them.
+                    unsafe { copied(self.at(i), self.col, copy, 1, self.cols) };
+                    rows = Self { ptr: copy, rows: 1, col: 1, ..self };
+                }
+                f(i, rows);
+                if !adjacent {
+                    // SAFETY: as above.
+                    unsafe { copied(copy, 1, self.at(i), self.col, self.cols) };
+                }
+            }
+        });
+    }
+}
+
+/// Copies `len` elements that are a stride apart to places that are another one apart.
+///
+/// # Safety
+/// They are readable, their places writable.
+#[inline(never)]
+unsafe fn copied(from: *const f32, apart: isize, to: *mut f32, places: isize, len: usize) {
+    for j in 0..len as isize {
+        // SAFETY: the caller's promise.
+        unsafe { *to.wrapping_offset(j * places) = *from.wrapping_offset(j * apart) };
     }
 }
 
@@ -555,15 +572,18 @@ pub(crate) enum Reduction {
 /// Calls `f` with the number of each row and where its elements are, adjacent: in place or as a copy.
 #[inline(always)]
 fn each_row(x: MatRef<'_, f32>, mut f: impl FnMut(usize, *const f32)) {
-    let mut copy = vec![0.0; if x.col_stride() == 1 || x.rows() == 0 { 0 } else { x.cols() }];
-    for i in 0..x.rows() {
-        if x.col_stride() == 1 {
-            f(i, x.as_ptr().wrapping_offset(times(i, x.row_stride())));
-        } else {
-            copy.iter_mut().enumerate().for_each(|(j, copy)| *copy = x.get(i, j));
-            f(i, copy.as_ptr());
+    let dense = x.col_stride() == 1 || x.cols() <= 1;
+    workspace::with(None, if dense || x.rows() == 0 { 0 } else { x.cols() }, |copy: *mut f32| {
+        for i in 0..x.rows() {
+            let mut row = x.as_ptr().wrapping_offset(times(i, x.row_stride()));
+            if !dense {
+                // SAFETY: the elements of row i, and room for them.
+                unsafe { copied(row, x.col_stride(), copy, 1, x.cols()) };
+                row = copy;
+            }
+            f(i, row);
         }
-    }
+    });
 }
 
 /// Each row reduced to a number.
