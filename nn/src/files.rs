@@ -23,7 +23,7 @@ fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let place = place(file);
     let old = existing(&place)?;
     let mut new = beside(&place)?;
-    new.write_all(bytes)?;
+    new.as_file_mut().write_all(bytes)?;
     if let Some(old) = old {
         new.as_file().set_permissions(old.metadata()?.permissions())?;
     }
@@ -82,7 +82,11 @@ fn beside(place: &Path) -> io::Result<tempfile::NamedTempFile> {
     #[cfg(unix)]
     // As any new file: the process's mask takes away from it.
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder(place))
+    builder.tempfile_in(folder(place)).map_err(|error| {
+        // The system's error alone: the name that was tried is nobody's.
+        let cause = error.get_ref().and_then(|error| error.source()?.downcast_ref::<io::Error>()?.raw_os_error());
+        cause.map_or(error, io::Error::from_raw_os_error)
+    })
 }
 
 fn folder(file: &Path) -> &Path {

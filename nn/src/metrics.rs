@@ -43,11 +43,16 @@ impl Tally {
     }
 }
 
-/// Index of the largest element, the first of equals. NaN is never the largest.
+/// Whether a logit is ranked before another: any number before NaN.
+pub(crate) fn above(x: f32, other: f32) -> bool {
+    x > other || (other.is_nan() && !x.is_nan())
+}
+
+/// Index of the largest element, the first of equals. NaN is never the largest but where all are.
 pub(crate) fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (j, &x) in row.iter().enumerate() {
-        if x > row[best] || row[best].is_nan() {
+        if above(x, row[best]) {
             best = j;
         }
     }
@@ -299,5 +304,6 @@ mod tests {
         assert_eq!(argmax(&[-3.0, -1.0, -2.0]), 1);
         assert_eq!(argmax(&[1.0, 2.0, 2.0]), 1);
         assert_eq!(argmax(&[f32::NAN, f32::NEG_INFINITY, -1.0, f32::NAN]), 2);
+        assert_eq!(argmax(&[f32::NAN; 3]), 0);
     }
 }

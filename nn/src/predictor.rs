@@ -3,7 +3,7 @@
 use crate::data::Scaler;
 use crate::engine::Kernels;
 use crate::error::{Result, setting};
-use crate::metrics::argmax;
+use crate::metrics::{above, argmax};
 use crate::mlp::Mlp;
 use crate::norm::Norm;
 use crate::store::{Store, first_mut};
@@ -154,12 +154,14 @@ thread_local! {
 
 /// Calls `f`, which must not call it again, with room for `len` numbers, whatever they are.
 fn with_room<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    ROOM.with_borrow_mut(|room| {
-        if room.len() < len {
-            *room = Store::zeros(len);
-        }
-        f(&mut room[..len])
-    })
+    // Not there any more in a destructor of another thread-local value.
+    let mut room = ROOM.try_with(|own| own.replace(Store::EMPTY)).unwrap_or(Store::EMPTY);
+    if room.len() < len {
+        room = Store::zeros(len);
+    }
+    let result = f(&mut room[..len]);
+    let _ = ROOM.try_with(|own| own.replace(room));
+    result
 }
 
 impl Predictor {
@@ -262,7 +264,10 @@ impl Predictor {
     /// # Errors
     /// As [`Self::probabilities`].
     pub fn classes<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [u32]) -> Result<()> {
-        self.each(samples.into(), out, 1, false, |z, out| out[0] = argmax(z) as u32)
+        self.each(samples.into(), out, 1, |z, out| {
+            out[0] = argmax(z) as u32;
+            Ok(())
+        })
     }
 
     /// The `k` most probable classes of each sample, the most probable first and equals in the order of the classes, into
@@ -272,26 +277,29 @@ impl Predictor {
     /// As [`Self::probabilities`], or when `k` is 0 or more than there are classes.
     pub fn top_k<'a>(&self, samples: impl Into<Samples<'a>>, k: usize, out: &mut [Ranked]) -> Result<()> {
         setting("k", k as f64, (1..=self.outputs()).contains(&k), "at least 1 and at most the number of classes")?;
-        self.each(samples.into(), out, k, true, |probabilities, out| {
-            // Selection: k is small.
-            for i in 0..out.len() {
-                let taken = |class: usize| out[..i].iter().any(|ranked| ranked.class as usize == class);
-                let free = (0..probabilities.len()).filter(|&class| !taken(class));
-                let best = free.reduce(|a, b| if probabilities[b] > probabilities[a] { b } else { a });
-                let class = best.unwrap_or(0);
-                out[i] = Ranked { class: class as u32, probability: probabilities[class] };
+        self.each(samples.into(), out, k, |z, out| {
+            let mut len = 0;
+            for (class, &logit) in z.iter().enumerate() {
+                let at = out[..len].partition_point(|ranked: &Ranked| !above(logit, z[ranked.class as usize]));
+                if at < out.len() {
+                    len = out.len().min(len + 1);
+                    out[at..len].rotate_right(1);
+                    out[at] = Ranked { class: class as u32, probability: 0.0 };
+                }
             }
+            self.backend.softmax(MatMut::new(z, 1, z.len())?);
+            out.iter_mut().for_each(|ranked| ranked.probability = z[ranked.class as usize]);
+            Ok(())
         })
     }
 
-    /// Calls `f` with the logits, or else the probabilities, of each sample and its `width` elements of `out`.
+    /// Calls `f` with the logits of each sample and its `width` elements of `out`.
     fn each<T>(
         &self,
         samples: Samples<'_>,
         out: &mut [T],
         width: usize,
-        softmax: bool,
-        f: impl Fn(&[f32], &mut [T]),
+        f: impl Fn(&mut [f32], &mut [T]) -> Result<()>,
     ) -> Result<()> {
         check_classes(self.outputs())?;
         let (count, outputs) = (samples.count(self.inputs())?, self.outputs());
@@ -300,12 +308,8 @@ impl Predictor {
             with_room(rows * outputs + self.room(rows), |mut room| {
                 let z = first_mut(&mut room, rows * outputs);
                 self.forward(part, room, z, |_, _| {})?;
-                if softmax {
-                    self.backend.softmax(MatMut::new(z, rows, outputs)?);
-                }
                 let out = &mut out[first * width..][..rows * width];
-                z.chunks_exact(outputs).zip(out.chunks_exact_mut(width)).for_each(|(z, out)| f(z, out));
-                Ok(())
+                z.chunks_exact_mut(outputs).zip(out.chunks_exact_mut(width)).try_for_each(|(z, out)| f(z, out))
             })
         })
     }

@@ -115,6 +115,8 @@ pub struct Trainer<'e> {
     pub(crate) progress: Progress,
     pub(crate) history: Vec<EpochEnd>,
     checkpoint: Option<PathBuf>,
+    /// Whether a training was taken up, or failed, of which nothing may be left but its end.
+    pending: bool,
     /// The parameters that stay 0.
     zeros: Vec<usize>,
 }
@@ -136,6 +138,7 @@ impl<'e> Trainer<'e> {
             progress: Progress::default(),
             history: Vec::new(),
             checkpoint: None,
+            pending: false,
             zeros: Vec::new(),
             model,
             recipe,
@@ -164,8 +167,9 @@ impl<'e> Trainer<'e> {
     }
 
     /// Goes through the data [`Recipe::epochs`] times, each time in a new order; returns what each epoch ended with.
-    /// Called again, it goes on: the optimiser keeps its state, the next orders are new ones. After
-    /// [`Self::resume`], the first call does what is left, or where the training had ended, all of it once more.
+    /// Called again, it goes on: the optimiser keeps its state, the next orders are new ones. After [`Self::resume`], after an
+    /// error, and where an observer broke it off, the next call does what is left of the epochs: nothing, where a training
+    /// that is taken up had ended.
     ///
     /// # Errors
     /// When the data do not fit the model, or there are none; when the loss is no longer finite; when a checkpoint can't
@@ -190,17 +194,18 @@ impl<'e> Trainer<'e> {
             data.check_targets(&self.recipe.loss, self.model.outputs())?;
         }
         let epochs = self.recipe.epochs;
-        if self.progress.epochs >= self.progress.goal {
-            self.progress.goal = self.progress.epochs + epochs as u64;
+        if self.progress.epochs >= self.progress.goal && !self.pending {
+            self.progress.goal = self.progress.epochs.saturating_add(epochs as u64);
             self.progress.watch = Watch::default();
         }
+        self.pending = true;
         let size = self.recipe.batch.min(data.len());
         let per_step = size.saturating_mul(self.recipe.accumulate);
         let mut batch = Batch::new(&self.model, size);
         let mut order = vec![0; data.len()];
         let (batches, known) = (data.len().div_ceil(per_step), self.history.len());
         let mut broken = false;
-        while self.progress.epochs < self.progress.goal {
+        while self.progress.epochs < self.progress.goal && !broken {
             let epoch = epochs - (self.progress.goal - self.progress.epochs) as usize;
             let start = Instant::now();
             self.shuffle(&mut order);
@@ -220,7 +225,7 @@ impl<'e> Trainer<'e> {
                     break;
                 }
             }
-            if !self.model.parameters().flatten().all(|p| p.is_finite()) {
+            if !self.model.parameters().chain(self.model.running()).flatten().all(|p| p.is_finite()) {
                 return Err(Error::Overflow { epoch, steps: self.progress.steps });
             }
             let validate = |data| self.model.evaluate_by(&self.recipe.loss, self.engine, data);
@@ -237,9 +242,7 @@ impl<'e> Trainer<'e> {
             if let Some(file) = self.checkpoint.as_ref().filter(|_| flow.is_continue()) {
                 self.save(file)?;
             }
-            if observer.on_epoch(&end).is_break() || flow.is_break() {
-                (self.progress.goal, broken) = (self.progress.epochs, true);
-            }
+            broken = observer.on_epoch(&end).is_break() || flow.is_break();
         }
         if self.progress.watch.best.is_some() && !self.best.is_empty() {
             let [parameters, running] = self.model.trained();
@@ -251,6 +254,7 @@ impl<'e> Trainer<'e> {
                 self.save(file)?;
             }
         }
+        self.pending = false;
         Ok(self.history[known..].to_vec())
     }
 
@@ -369,6 +373,7 @@ impl<'e> Trainer<'e> {
         let mut trainer = Self::new(model, training.recipe, engine).map_err(whole)?;
         (trainer.state, trainer.best) = (training.state, training.best);
         (trainer.progress, trainer.history) = (training.progress, training.history);
+        trainer.pending = true;
         Ok(trainer)
     }
 }

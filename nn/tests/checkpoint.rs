@@ -86,7 +86,8 @@ fn resumed_is_unbroken() -> Result<()> {
         let mut whole = Trainer::new(model, recipe.clone(), &engine)?.checkpoints(&file);
         let epochs = whole.fit_and_validate(&data, Some(&validation), &mut Keep(dir.path()))?.len();
         assert!(epochs > 2);
-        for epoch in 0..epochs - 1 {
+        // From that of the last epoch on, nothing is left but to put the best weights back.
+        for epoch in 0..epochs {
             let mut resumed = Trainer::resume(dir.path().join(epoch.to_string()), &engine)?;
             assert_eq!(resumed.history().len(), epoch + 1);
             let rest = resumed.fit_and_validate(&data, Some(&validation), &mut ())?;
@@ -98,6 +99,7 @@ fn resumed_is_unbroken() -> Result<()> {
         // The last checkpoint holds what the training ended with; from there too, both go on alike.
         assert_eq!(bits(&Mlp::load(&file)?), bits(whole.model()));
         let mut again = Trainer::resume(&file, &engine)?;
+        assert!(again.fit_and_validate(&data, Some(&validation), &mut ())?.is_empty());
         for trainer in [&mut again, &mut whole] {
             trainer.fit_and_validate(&data, Some(&validation), &mut ())?;
         }
@@ -452,7 +454,8 @@ fn parts_that_do_not_fit_are_errors() -> Result<()> {
     Ok(())
 }
 
-/// The steps of an observer that breaks off are in the next checkpoint, but a part of an epoch makes none.
+/// The steps of an observer that breaks off are in the next checkpoint, but a part of an epoch makes none. Called again, the
+/// training does what is left.
 #[test]
 fn broken_off_epochs_make_no_checkpoint() -> Result<()> {
     struct Stop;
@@ -468,7 +471,7 @@ fn broken_off_epochs_make_no_checkpoint() -> Result<()> {
     assert_eq!(trainer.fit(&points(100, 0.0), &mut Stop)?.len(), 1);
     assert!(!file.exists());
     trainer.fit(&points(100, 0.0), &mut ())?;
-    assert_eq!(Trainer::resume(&file, &engine)?.history().len(), 6);
+    assert_eq!(Trainer::resume(&file, &engine)?.history().len(), 5);
     Ok(())
 }
 
@@ -535,5 +538,25 @@ fn without_patience_the_first_epoch_that_is_no_better_ends_it() -> Result<()> {
     let recipe = Recipe { epochs: 3, batch: 8, early_stopping, ..Recipe::default() };
     let history = Trainer::new(Mlp::new(&[2, 5, 2], 1)?, recipe, &engine)?.fit(&points(45, 0.0), &mut ())?;
     assert!(history.len() == 3 && history[2].metrics.loss < history[0].metrics.loss);
+    Ok(())
+}
+
+/// Where the last checkpoint could not be written, the next call writes it, and trains no more.
+#[test]
+fn an_error_at_the_end_does_not_train_twice() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("not yet");
+    let engine = Kernels::active()?;
+    let recipe =
+        Recipe { epochs: 1, early_stopping: Some(EarlyStopping { patience: 9, min_delta: 0.0 }), ..Recipe::default() };
+    let file = folder.join("run");
+    let mut trainer = Trainer::new(Mlp::new(&[2, 3, 2], 0)?, recipe, &engine)?.checkpoints(&file);
+    let data = points(100, 0.0);
+    trainer.fit(&data, &mut ()).unwrap_err();
+    let steps = trainer.steps();
+    std::fs::create_dir(&folder).unwrap();
+    assert!(trainer.fit(&data, &mut ())?.is_empty());
+    assert_eq!(trainer.steps(), steps);
+    assert_eq!(bits(&Mlp::load(&file)?), bits(trainer.model()));
     Ok(())
 }

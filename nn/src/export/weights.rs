@@ -186,6 +186,10 @@ fn assemble(
         }
         let (prefix, outputs) = (layer_of(name).0, shapes.last().map_or(0, |layer| layer.outputs));
         match *shape.as_slice() {
+            // Without numbers, sizes may be any.
+            [0, _] | [_, 0] => {
+                return Err(error(file, name, format!("is {} x {}, so holds nothing", shape[0], shape[1])));
+            }
             [a, b] => {
                 if open.take().is_some() {
                     parameters.resize(parameters.len() + outputs, 0.0);

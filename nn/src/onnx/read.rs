@@ -35,11 +35,11 @@ pub fn from_bytes(bytes: &[u8], file: &Path) -> Result<Mlp> {
     };
     let mut walk = Walk::new(file, graph)?;
     walk.go()?;
-    let Walk { layers, scaling, shares, start, .. } = walk;
+    let Walk { layers, scaling, shares, start, head, .. } = walk;
     if element(start) == UINT8 && !shares {
         return Err(error(file, "graph", "takes pixels (UINT8), but does not begin with dividing them by 255"));
     }
-    let mut made = build(file, layers)?;
+    let mut made = build(file, layers, head.is_some())?;
     if let Some(Scaling { centre, factor, base }) = scaling {
         let wide = |numbers: Vec<f32>| match numbers.as_slice() {
             &[one] => vec![one; made.inputs()],
@@ -196,6 +196,15 @@ impl<'a> Walk<'a> {
         self.attribute(i, name).map_or(default, |attribute| attribute.i.unwrap_or(0))
     }
 
+    /// Whether the third input of a dropout is not known to be false.
+    fn trains(&self, i: usize) -> bool {
+        let mode = self.graph.node[i].input.get(2).filter(|mode| !mode.is_empty());
+        mode.is_some_and(|mode| {
+            let constant = self.constants.get(mode.as_str());
+            constant.is_none_or(|c| c.raw_data.iter().any(|&byte| byte != 0) || c.int32_data.iter().any(|&x| x != 0))
+        })
+    }
+
     /// One node, which takes the tensor `at`.
     fn step(&mut self, i: usize, at: &str) -> Result<()> {
         let node = &self.graph.node[i];
@@ -212,6 +221,7 @@ impl<'a> Walk<'a> {
             }
             _ if !ours => Err(self.refuse(i, format!("is of domain {:?}, which is not read", node.domain))),
             "Flatten" if self.int(i, "axis", 1) != 1 => Err(self.refuse(i, "has an axis other than 1")),
+            "Dropout" if self.trains(i) => Err(self.refuse(i, "is in training mode")),
             "Identity" | "Dropout" | "Flatten" => Ok(()),
             "Cast" if self.int(i, "to", 0) == i64::from(FLOAT) => Ok(()),
             "Reshape" => match node.input.get(1).and_then(|shape| self.constants.get(shape.as_str())) {
@@ -452,12 +462,14 @@ fn is_row(dims: &[usize]) -> bool {
     dims.iter().rev().skip(1).all(|&rows| rows == 1)
 }
 
-fn build(file: &Path, mut layers: Vec<Layer>) -> Result<Mlp> {
+fn build(file: &Path, mut layers: Vec<Layer>, headed: bool) -> Result<Mlp> {
     let Some(last) = layers.last_mut() else {
         return Err(error(file, "graph", "has no layer"));
     };
     match last.activation.take() {
-        None | Some((Activation::Identity | Activation::Sigmoid, _)) => {}
+        None | Some((Activation::Identity, _)) => {}
+        // A single output's logit becomes a probability by it, unless a softmax follows.
+        Some((Activation::Sigmoid, _)) if !headed => {}
         Some((_, node)) => return Err(error(file, node, "is at the end, where a model puts out logits")),
     }
     let dense = |layer: &Layer| {
