@@ -147,6 +147,20 @@ fn weights_of_other_programs() -> Result<()> {
     Ok(())
 }
 
+/// Sizes without numbers cost nothing, however large.
+#[test]
+fn weights_that_hold_nothing_are_refused() {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+    for shape in [[0, 1 << 40], [1 << 40, 0]] {
+        let bytes = serialize([("0.weight", TensorView::new(Dtype::F32, shape.into(), &[]).unwrap())], None).unwrap();
+        for layout in [Layout::PyTorch, Layout::InputsOutputs] {
+            let error = export::safetensors_from_bytes(&bytes, file(), layout, Activation::Relu).err().unwrap();
+            let [a, b] = shape;
+            assert_eq!(error.to_string(), format!("model: 0.weight is {a} x {b}, so holds nothing"));
+        }
+    }
+}
+
 /// The source is compiled, run, and its results compared on bits.
 #[test]
 fn rust_source_has_the_bits_of_the_kernels() -> Result<()> {
@@ -381,6 +395,24 @@ mod damaged_onnx {
             (
                 vec![node("Gemm", &["x", "w"], "h", &[]), node("MatMul", &["h", "w"], "y", &[]), good.clone()],
                 "(MatMul) takes 2 columns, but there are 3",
+            ),
+            (
+                vec![
+                    node("Gemm", &["x", "w"], "h", &[]),
+                    node("Sigmoid", &["h"], "s", &[]),
+                    node("Softmax", &["s"], "y", &[]),
+                    good.clone(),
+                ],
+                "node 1 \"it\" (Sigmoid) is at the end",
+            ),
+            (
+                vec![
+                    node("Gemm", &["x", "w"], "h", &[]),
+                    node("Dropout", &["h", "", "t"], "y", &[]),
+                    good.clone(),
+                    field(5, &[number(2, 9), number(5, 1), field(8, b"t")].concat()),
+                ],
+                "(Dropout) is in training mode",
             ),
             (vec![node("Gemm", &["x", "w"], "z", &[]), good.clone()], "tensor \"x\" is used by no node"),
             (vec![node("Identity", &["x"], "h", &[]), node("Add", &["h", "x"], "y", &[])], "branches off"),

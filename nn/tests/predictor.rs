@@ -74,12 +74,53 @@ fn the_bits_are_those_of_the_model() -> Result<()> {
                 for (ranked, &class) in ranked.iter().zip(&order) {
                     assert_eq!((ranked.class as usize, ranked.probability), (class, p[class]));
                 }
-                // Logits that differ by less than their exponentials do can make equal probabilities.
-                assert!(ranked[0].class == class || p[class as usize] == ranked[0].probability);
+                assert_eq!(ranked[0].class, class);
             }
         }
     }
     Ok(())
+}
+
+#[test]
+fn the_first_of_the_ranking_is_the_class() -> Result<()> {
+    // Logits that are infinite, or no numbers.
+    let x = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, -f32::MAX, 0.0];
+    for seed in 0..5 {
+        let predictor = Predictor::new(&Mlp::new(&[1, 4], seed)?)?;
+        let (mut classes, mut ranked) = ([9; 6], [Ranked::default(); 6 * 4]);
+        predictor.classes(&x, &mut classes)?;
+        predictor.top_k(&x, 4, &mut ranked)?;
+        for (ranked, class) in ranked.chunks(4).zip(classes) {
+            assert_eq!(ranked[0].class, class);
+            let mut all: Vec<u32> = ranked.iter().map(|ranked| ranked.class).collect();
+            all.sort_unstable();
+            assert_eq!(all, [0, 1, 2, 3]);
+        }
+        assert_eq!([classes[2], classes[5]], [0, 0], "of equals, and of no numbers, the first");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_prediction_in_a_destructor_of_the_thread() {
+    struct Last(Predictor);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let mut class = [9];
+            self.0.classes(&[1.0], &mut class).unwrap();
+            assert!(class[0] < 2);
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::OnceCell<Last> = const { std::cell::OnceCell::new() };
+    }
+    std::thread::spawn(|| {
+        // Its destructor runs after that of the room of predictions.
+        LAST.with(|last| assert!(last.set(Last(Predictor::new(&Mlp::new(&[1, 2], 0).unwrap()).unwrap())).is_ok()));
+        LAST.with(|last| last.get().unwrap().0.classes(&[1.0], &mut [0])).unwrap();
+    })
+    .join()
+    .unwrap();
 }
 
 #[test]
