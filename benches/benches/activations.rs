@@ -1,5 +1,5 @@
-//! Functions of slices, in the first cache and in the second, and updates. With the feature `peers`, other libraries too: plain loops,
-//! rten-vecmath, and VML and SLEEF where they are installed.
+//! Functions of slices, in the first cache and in the second, and updates. With the feature `peers`, other libraries
+//! too: plain loops, rten-vecmath, and VML and SLEEF where they are installed.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 

@@ -1,5 +1,5 @@
-//! Matrix products: squares in both types, the shapes of a training step and of single predictions, layouts, packing. With
-//! the feature `peers`, other libraries too.
+//! Matrix products: squares in both types, the shapes of a training step and of single predictions, layouts, packing.
+//! With the feature `peers`, other libraries too.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// What a call returns. All but KERNELS_OK mean that nothing has been written.
+// What a call returns. All but KERNELS_OK, KERNELS_BUFFER and KERNELS_INTERNAL mean that nothing has been written.
 enum kernels_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -180,7 +180,7 @@ typedef struct kernels_options_f32 {
   size_t block_kc;
   // See block_kc.
   size_t block_nc;
-  // An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
+  // An instruction set by name ("avx512", "amx", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
   // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
   // then; 0 for those of the name. f64 has 0 alone.
@@ -230,7 +230,7 @@ typedef struct kernels_options_f64 {
   size_t block_kc;
   // See block_kc.
   size_t block_nc;
-  // An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
+  // An instruction set by name ("avx512", "amx", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
   // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
   // then; 0 for those of the name. f64 has 0 alone.

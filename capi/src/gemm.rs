@@ -137,7 +137,7 @@ pub struct kernels_options<T> {
     pub block_kc: usize,
     /// See block_kc.
     pub block_nc: usize,
-    /// An instruction set by name ("avx512", "avx2", "neon", "plain"), in place of the one in use.
+    /// An instruction set by name ("avx512", "amx", "avx2", "neon", "plain"), in place of the one in use.
     pub isa: *const c_char,
     /// 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
     /// then; 0 for those of the name. f64 has 0 alone.

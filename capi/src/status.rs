@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a call returns. All but KERNELS_OK mean that nothing has been written.
+/// What a call returns. All but KERNELS_OK, KERNELS_BUFFER and KERNELS_INTERNAL mean that nothing has been written.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum kernels_status {

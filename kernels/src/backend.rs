@@ -40,12 +40,12 @@ pub struct Kernel<T: 'static> {
     pub(crate) nr: usize,
     /// Rows of the tallest tile that is a panel and a vector wide, or 0.
     wide: usize,
-    /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`, are for
-    /// products of one tile, every lane in use.
+    /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`,
+    /// are for products of one tile, every lane in use.
     pub(crate) tiles: &'static [Tiles<T>],
     pub(crate) pack: PackFn<T>,
     pub(crate) finish: FinishFn<T>,
-    /// A row times a matrix of contiguous columns.
+    /// A row, or a few, times a matrix of contiguous rows or columns.
     pub(crate) gemv: GemvFn<T>,
     /// For precisions beside f32.
     pub(crate) unit: Option<Unit<T>>,
@@ -94,8 +94,8 @@ impl<T: Float> Kernel<T> {
         }
     }
 
-    /// Rows and columns of the tiles of a problem: the tallest, but where its columns are those of one odd tile, which is
-    /// lower and a vector wider, and keeps the FMA units busier than a tall tile and a thin rest.
+    /// Rows and columns of the tiles of a problem: the tallest, but where its columns are those of one odd tile, which
+    /// is lower and a vector wider, and keeps the FMA units busier than a tall tile and a thin rest.
     #[inline]
     pub(crate) fn cut(&self, m: usize, n: usize) -> (usize, usize) {
         let odd = self.nr + self.lanes;
@@ -103,7 +103,7 @@ impl<T: Float> Kernel<T> {
         if self.wide > 0 && n > self.nr && n <= odd && !one { (self.wide, odd) } else { (self.mr, self.width(m)) }
     }
 
-    /// The profile's values, where `KERNELS_PROFILE` names one for this CPU and kernel, else the model's.
+    /// The values of the profile that `KERNELS_PROFILE` names, or that is built in for this CPU, else the model's.
     #[inline]
     pub(crate) fn tuned(&self) -> &Tuned {
         self.tuned.get_or_init(|| Tuned::find(self))
@@ -158,8 +158,8 @@ impl Backend {
         }
     }
 
-    /// The backend that calls of this precision use unless told otherwise: one with a tile unit where it helps and there is
-    /// one and none is pinned, else [`Self::active`].
+    /// The backend that calls of this precision use unless told otherwise: one with a tile unit where it helps and
+    /// there is one and none is pinned, else [`Self::active`].
     ///
     /// # Errors
     /// As [`Self::active`].
@@ -233,8 +233,8 @@ impl Backend {
         (kernel.mr, kernel.nr)
     }
 
-    /// The block sizes and thresholds for an element type: those of the profile that `KERNELS_PROFILE` names, else the
-    /// model's.
+    /// The block sizes and thresholds for an element type: those of the profile that `KERNELS_PROFILE` names, or that
+    /// is built in for this CPU, else the model's.
     #[must_use]
     pub fn tuning<T: Element>(&self) -> Tuning {
         T::kernel(self).tuned().tuning

@@ -32,8 +32,8 @@ impl Bf16 {
         self.0
     }
 
-    /// The nearest number, ties to even, as IEEE 754 has it: subnormals are rounded as others are, and from 2^128 - 2^119 on,
-    /// it is an infinity. A NaN becomes a quiet one, with the sign and the upper bits of its payload.
+    /// The nearest number, ties to even, as IEEE 754 has it: subnormals are rounded as others are, and from 2^128 -
+    /// 2^119 on, it is an infinity. A NaN becomes a quiet one, with the sign and the upper bits of its payload.
     ///
     /// [`Precision::round`](crate::Precision::round) leaves subnormals alone, and what would become an infinity.
     #[inline]

@@ -43,7 +43,8 @@ impl fmt::Display for Cpu {
     }
 }
 
-/// CPUID leaf 4 (Intel) or 0x8000001D (AMD): a list of caches. Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
+/// CPUID leaf 4 (Intel) or 0x8000001D (AMD): a list of caches. Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix
+/// E.
 #[cfg(target_arch = "x86_64")]
 fn caches() -> [usize; 3] {
     let mut sizes = [0; 3];

@@ -21,7 +21,7 @@
 //! | `isa/*` | an instruction set each: its operations and its row of the table |
 //! | `backend` | the table, the choice of a row, the pin `KERNELS_ISA` |
 //! | `cpu`, `profile` | the CPU and its caches; tuned values for it |
-//! | `gemm/*` | the product: `mod` the call, `driver` and `block` the five loops, `tile` the micro-kernel, `pack`, `finish` |
+//! | `gemm/*` | the product: `mod` the call, `driver` and `block` the four loops, `tile` the micro-kernel, `pack`, `finish` |
 //! | `math/*` | functions of slices and rows, and updates of parameters |
 //! | `par`, `place`, `linux` | who runs the parts of a call, on which CPU a thread wakes up, system calls |
 //! | [`reference`](mod@reference) | naive loops, and the definition of a product to the bit |
@@ -29,7 +29,8 @@
 //! # Unsafe code
 //!
 //! A [`Backend`] that can be had is supported by the CPU, which makes its instructions callable; a view vouches for its
-//! elements, which makes its pointers readable. Every `unsafe` block says which of the two, or which check, it rests on.
+//! elements, which makes its pointers readable. Every `unsafe` block says which of the two, or which check, it rests
+//! on.
 
 pub mod reference;
 
@@ -68,9 +69,9 @@ pub use view::{Layout, MatMut, MatRef};
 /// Products are summed in chunks of this many along k; see [`reference::definition`].
 pub const CHUNK: usize = 256;
 
-/// Asks for a slice to be brought into the first cache while other work goes on: for rows that the CPU can't foresee, as
-/// samples in a random order, a row or two before they are used. Changes nothing; where there is no such instruction, it does
-/// nothing.
+/// Asks for a slice to be brought into the first cache while other work goes on: for rows that the CPU can't foresee,
+/// as samples in a random order, a row or two before they are used. Changes nothing; where there is no such
+/// instruction, it does nothing.
 ///
 /// ```
 /// let (numbers, order) = ([0.5f32; 4 * 100], [3, 0, 2, 1]);

@@ -19,8 +19,8 @@ pub trait Par: Sync {
     fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync));
 }
 
-/// Runs `job(i)` exactly once for each `i` below `jobs` on `par`, which is the caller's code and may be wrong: jobs write
-/// through pointers, so memory safety must not depend on the numbers that it passes.
+/// Runs `job(i)` exactly once for each `i` below `jobs` on `par`, which is the caller's code and may be wrong: jobs
+/// write through pointers, so memory safety must not depend on the numbers that it passes.
 ///
 /// A job runs where the executor calls for it, as it may know whose cache has what the job needs; of a great many, as
 /// many as share a bit run together. It panics where a job did, even if the executor went on.
@@ -86,12 +86,13 @@ impl Par for Rayon {
 ///
 /// After a call the workers spin for some 50 microseconds, in which the next one finds them awake, then sleep. They
 /// sleep at once where the machine has fewer cores than the team has threads. A call does not wait for workers that are
-/// late: what they would have done, the caller does. Each thread begins with a share of the jobs that is the same in each
-/// call with as many jobs, as its cache may still hold what they need, and then helps others. One call runs at a time: a
-/// call from a second thread, or from inside a job, is done by its caller alone.
+/// late: what they would have done, the caller does. Each thread begins with a share of the jobs that is the same in
+/// each call with as many jobs, as its cache may still hold what they need, and then helps others. One call runs at a
+/// time: a call from a second thread, or from inside a job, is done by its caller alone.
 ///
-/// In a virtual machine on Linux and x86-64, where the system would wake workers on the caller's CPU, a call that finds them
-/// asleep closes that CPU to them while it wakes them (`sched_setaffinity`); where that is refused, nothing changes.
+/// In a virtual machine on Linux and x86-64, where the system would wake workers on the caller's CPU, a call that finds
+/// them asleep closes that CPU to them while it wakes them (`sched_setaffinity`); where that is refused, nothing
+/// changes.
 pub struct Team {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -278,7 +279,8 @@ impl Par for Team {
             return Serial.run(jobs, job);
         }
         let shared = &*self.shared;
-        // SAFETY: only the lifetime changes, and this call outlasts every use: it returns once all who joined have left.
+        // SAFETY: only the lifetime changes, and this call outlasts every use: it returns once all who joined have
+        // left.
         let erased = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(job) };
         *lock(&shared.job) = Some((Job(erased), jobs));
         shared.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));

@@ -13,7 +13,8 @@ pub(crate) unsafe fn fma_loop<S: SimdF32, const CHAINS: usize>(iterations: u64) 
     s.run(
         #[inline(always)]
         || {
-            // Values that the compiler does not know, nor that they are alike, and that stay in range: x/2 + 1/2 tends to 1.
+            // Values that the compiler does not know, nor that they are alike, and that stay in range: x/2 + 1/2 tends
+            // to 1.
             let half = s.splat(black_box(0.5));
             let start = black_box([[0.25; crate::simd::GROUP]; CHAINS]);
             // SAFETY: a vector has at most GROUP lanes.

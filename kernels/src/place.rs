@@ -1,9 +1,9 @@
 //! On which CPU a thread wakes up: not on that of the thread that wakes it, which has work to do.
 //!
-//! Linux looks for a CPU that is idle. In a virtual machine on x86 it sees none: one that the host has put to sleep looks as
-//! if the host had taken it away (`available_idle_cpu` and `vcpu_is_preempted` in the kernel's scheduler). A thread then wakes
-//! up where it is woken, and both share a CPU until the loads are balanced again, which takes longer than most calls. So
-//! there, and only there, that CPU is closed to the thread for as long as waking takes.
+//! Linux looks for a CPU that is idle. In a virtual machine on x86 it sees none: one that the host has put to sleep
+//! looks as if the host had taken it away (`available_idle_cpu` and `vcpu_is_preempted` in the kernel's scheduler). A
+//! thread then wakes up where it is woken, and both share a CPU until the loads are balanced again, which takes longer
+//! than most calls. So there, and only there, that CPU is closed to the thread for as long as waking takes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -109,8 +109,8 @@ impl Profile {
         Ok(profile)
     }
 
-    /// The values for a row of the table and an element type (`f32` or `f64`), if it has them. The row `amx` shares those of
-    /// `avx512`, as it does the kernels.
+    /// The values for a row of the table and an element type (`f32` or `f64`), if it has them. The row `amx` shares
+    /// those of `avx512`, as it does the kernels.
     #[must_use]
     pub fn get(&self, backend: &str, element: &str) -> Option<Tuning> {
         let kernels = Backend::all().find(|b| b.name == backend)?.f32.name;

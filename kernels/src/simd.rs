@@ -43,8 +43,8 @@ pub(crate) trait Simd<T>: Isa {
     /// # Safety
     /// They are readable; `p` is aligned for `T`.
     unsafe fn load(self, p: *const T) -> Self::V;
-    /// Reads one half of the vector at `p`, the `UPPER` one or the lower, and for the upper half of the result the same of
-    /// the vector at `q`.
+    /// Reads one half of the vector at `p`, the `UPPER` one or the lower, and for the upper half of the result the same
+    /// of the vector at `q`.
     ///
     /// # Safety
     /// `LANES` elements are readable at each; the pointers are aligned for `T`.
@@ -115,8 +115,8 @@ pub(crate) trait Simd<T>: Isa {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lanes where `a < b`; none where either is NaN.
     fn lt(self, a: Self::V, b: Self::V) -> Self::Mask;
-    /// Transposes 2 x 2 blocks of `D` lanes, `D` a power of two below `LANES`: with a = a0 a1 a2 .. in such blocks it is
-    /// (a0 b0 a2 b2 .., a1 b1 a3 b3 ..).
+    /// Transposes 2 x 2 blocks of `D` lanes, `D` a power of two below `LANES`: with a = a0 a1 a2 .. in such blocks it
+    /// is (a0 b0 a2 b2 .., a1 b1 a3 b3 ..).
     fn trn<const D: usize>(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// `yes` in the lanes of the mask, `no` in the others.
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V;
@@ -222,8 +222,8 @@ pub(crate) const TINY: f32 = 1.0 / (1u128 << 64) as f32;
 /// Bytes of a cache line.
 pub(crate) const LINE: usize = 64;
 
-/// Asks for the cache line at `p`, any address at all, to be brought into the first cache, or if it is `FAR` into the second;
-/// nothing where there is no such instruction.
+/// Asks for the cache line at `p`, any address at all, to be brought into the first cache, or if it is `FAR` into the
+/// second; nothing where there is no such instruction.
 #[inline(always)]
 pub(crate) fn prefetch<const FAR: bool>(p: *const impl Sized) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]

@@ -1,7 +1,7 @@
 //! Several vectors as one.
 //!
-//! A function is one long chain of operations, each waiting for the one before, and a CPU looks only so far ahead for others.
-//! What is written for one vector and run on a [`Wide`] one has `N` chains side by side, and the same bits.
+//! A function is one long chain of operations, each waiting for the one before, and a CPU looks only so far ahead for
+//! others. What is written for one vector and run on a [`Wide`] one has `N` chains side by side, and the same bits.
 
 use crate::bf16::Bf16;
 use crate::simd::{Isa, Simd, SimdF32};

@@ -203,8 +203,8 @@ impl Case {
         }
     }
 
-    /// Runs the case by every other way to call it (a plan, packed operands, a workspace of its own, a tuning that packs
-    /// early, or late), and compares with a plain call, which `check` compares with the definition.
+    /// Runs the case by every other way to call it (a plan, packed operands, a workspace of its own, a tuning that
+    /// packs early, or late), and compares with a plain call, which `check` compares with the definition.
     fn check_calls<T: Number>(&self, backends: &[&'static Backend], par: &dyn Par) {
         let (m, k, n) = self.size;
         let (a, b, c) = (numbers::<T>(1, m * k), numbers::<T>(2, k * n), numbers::<T>(3, m * n));
@@ -501,8 +501,8 @@ fn matrix_times_vector() {
     Case::plain(2503, 2600, 1).check::<f32>(&backends(), &WAYS[..1]);
 }
 
-/// Rows that share the squares of a B whose columns are contiguous, or columns seen as such rows: pairs of groups of columns, the
-/// last of which begins earlier, and depths that end within a square or a chunk.
+/// Rows that share the squares of a B whose columns are contiguous, or columns seen as such rows: pairs of groups of
+/// columns, the last of which begins earlier, and depths that end within a square or a chunk.
 #[test]
 fn a_few_rows_times_columns() {
     let (row, col) = (Layout::RowMajor, Layout::ColMajor);

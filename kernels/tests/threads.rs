@@ -129,8 +129,8 @@ fn a_panic_in_an_executor_leaves_nothing_broken() {
     assert_eq!(failing.0.load(Ordering::Relaxed), 3, "the executor was not asked");
 }
 
-/// Runs every job in three threads at the same time, in the wrong order, and jobs that do not exist. It is safe code, so
-/// that must not become a data race; and as each part is computed once, the result is right.
+/// Runs every job in three threads at the same time, in the wrong order, and jobs that do not exist. It is safe code,
+/// so that must not become a data race; and as each part is computed once, the result is right.
 struct Careless;
 
 impl Par for Careless {
@@ -188,7 +188,8 @@ fn slices_bear_any_executor() {
     }
 }
 
-/// What a job panics with may panic again when it is dropped: the team still waits for all jobs, and tells of the first.
+/// What a job panics with may panic again when it is dropped: the team still waits for all jobs, and tells of the
+/// first.
 #[test]
 fn a_panic_that_panics_again_when_dropped() {
     struct Again;

@@ -1,5 +1,6 @@
 //! Predictions a second, for `ci/speed.py`, which lets other libraries take turns: answers each line `BATCH SECONDS` on
-//! standard input with the samples a second of that time, softmax included, and the first line with the peak of this core.
+//! standard input with the samples a second of that time, softmax included, and the first line with the peak of this
+//! core.
 
 use nn::{Mlp, Predictor};
 use std::error::Error;

@@ -10,8 +10,8 @@
 //! | `best` | F32, parameters + running means | those of the best epoch, for early stopping |
 //! | `history` | F64, epochs x 10 | [`EpochEnd`] number by number; a 0 before -1, -1 where there was no validation |
 //!
-//! All but those of the layers belong to a training. The metadata has one entry, `nn`: JSON with the version of the format, the
-//! version of this crate, a checksum, the layers, the scaler and the names of the classes, and the
+//! All but those of the layers belong to a training. The metadata has one entry, `nn`: JSON with the version of the
+//! format, the version of this crate, a checksum, the layers, the scaler and the names of the classes, and the
 //! recipe and progress of the training.
 //!
 //! Nothing is believed before it is checked: memory grows with what the file holds, never with what its header says.
@@ -111,7 +111,8 @@ struct Header {
     format: u32,
     /// Of this crate.
     version: String,
-    /// Over this entry as it stands there, but with 0 in this place, then name and bytes of every tensor, in the order of their names.
+    /// Over this entry as it stands there, but with 0 in this place, then name and bytes of every tensor, in the order
+    /// of their names.
     crc32: u32,
     layers: Vec<Dense>,
     scaler: Option<Scaler>,

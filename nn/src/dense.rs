@@ -89,8 +89,8 @@ impl Initialiser {
 }
 
 impl Dense {
-    /// A layer without normalisation and dropout. With it (Srivastava et al. 2014, in the inverted form), each element of `y` is 0 with
-    /// that probability in training, and otherwise divided by what is left of 1.
+    /// A layer without normalisation and dropout. With it (Srivastava et al. 2014, in the inverted form), each element
+    /// of `y` is 0 with that probability in training, and otherwise divided by what is left of 1.
     pub fn new(inputs: usize, outputs: usize, activation: Activation) -> Self {
         Self { inputs, outputs, activation, dropout: 0.0, norm: Norm::None }
     }

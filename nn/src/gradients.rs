@@ -241,8 +241,9 @@ fn penalties() {
     }
 }
 
-/// Whole models of one, two and four layers, with every activation, with and without dropout and normalisation: the gradient of the mean
-/// loss with respect to every parameter. The batch is smaller than the one before it, as the last of an epoch is.
+/// Whole models of one, two and four layers, with every activation, with and without dropout and normalisation: the
+/// gradient of the mean loss with respect to every parameter. The batch is smaller than the one before it, as the last
+/// of an epoch is.
 #[test]
 fn models() -> Result<()> {
     let mut rng = Rng::new(3, 0);

@@ -178,8 +178,8 @@ impl Mlp {
         self.parameters.len()
     }
 
-    /// The parameters layer by layer: weights (inputs x outputs, row-major), bias, and where there is a normalisation its
-    /// `γ` and `β`.
+    /// The parameters layer by layer: weights (inputs x outputs, row-major), bias, and where there is a normalisation
+    /// its `γ` and `β`.
     pub fn parameters(&self) -> impl Iterator<Item = &[f32]> {
         self.parts()
             .flat_map(|(layer, parameters, _)| layer.parts(parameters).into_iter().take(2 + layer.norm.learned()))
@@ -304,8 +304,8 @@ impl Mlp {
         Ok(())
     }
 
-    /// A model without normalisation that puts out the same but for rounding: that over the batch goes into the weights,
-    /// `w γ / √(σ² + ε)`, and the biases, `(b - μ) γ / √(σ² + ε) + β`.
+    /// A model without normalisation that puts out the same but for rounding: that over the batch goes into the
+    /// weights, `w γ / √(σ² + ε)`, and the biases, `(b - μ) γ / √(σ² + ε) + β`.
     ///
     /// # Errors
     /// When a layer is normalised over its outputs, which depends on the sample.
@@ -499,8 +499,8 @@ impl Batch {
         Ok(())
     }
 
-    /// From the gradient of the logits, which the loss left in their place, to that of the parameters. Where there is a step,
-    /// each layer makes it as soon as the one below has what it needs of it; then nobody can use `gradient`.
+    /// From the gradient of the logits, which the loss left in their place, to that of the parameters. Where there is a
+    /// step, each layer makes it as soon as the one below has what it needs of it; then nobody can use `gradient`.
     pub(crate) fn backward(
         &mut self,
         model: &mut Mlp,

@@ -1,9 +1,9 @@
 //! What a model meets and says in service, against what it met and said in a good time.
 //!
-//! A [`Monitor`] is fed with samples and the probabilities that were predicted for them. It keeps sums and counts alone, so
-//! its memory does not grow and two of them add up: each thread has its own, and whoever reports adds them. What it has
-//! seen is a [`Summary`]; one over good data, stored with the model ([`Mlp::with_reference`](crate::Mlp::with_reference)),
-//! is the reference that a [`Report`] compares with:
+//! A [`Monitor`] is fed with samples and the probabilities that were predicted for them. It keeps sums and counts
+//! alone, so its memory does not grow and two of them add up: each thread has its own, and whoever reports adds them.
+//! What it has seen is a [`Summary`]; one over good data, stored with the model
+//! ([`Mlp::with_reference`](crate::Mlp::with_reference)), is the reference that a [`Report`] compares with:
 //!
 //! | figure | what it is |
 //! | --- | --- |
@@ -13,8 +13,8 @@
 //! | confidence PSI | the same over 10 bins that hold a tenth of the reference each, as nearly as 64 fine bins allow |
 //! | confidence KS | largest distance between the distributions of the largest probability (Kolmogorov and Smirnov), at the edges of the fine bins |
 //!
-//! The 64 fine bins of the confidence c are equal in log(1 - c), from 1 down to 2^-24 (what an f32 can tell from 1), since
-//! what is well known lies near 1.
+//! The 64 fine bins of the confidence c are equal in log(1 - c), from 1 down to 2^-24 (what an f32 can tell from 1),
+//! since what is well known lies near 1.
 
 use crate::error::{Result, setting};
 use crate::metrics::argmax;
@@ -39,8 +39,8 @@ const STEPS: usize = 8;
 #[serde(deny_unknown_fields)]
 pub struct Summary {
     samples: u64,
-    /// Of each feature: values that are missing, the sum of the others, and that of their squares. In f64, a variance has
-    /// 5 digits left even where the mean is 10,000 deviations.
+    /// Of each feature: values that are missing, the sum of the others, and that of their squares. In f64, a variance
+    /// has 5 digits left even where the mean is 10,000 deviations.
     missing: Vec<u64>,
     sums: Vec<f64>,
     squares: Vec<f64>,
@@ -193,8 +193,8 @@ impl Monitor {
         Self { seen: Summary::new(features, classes), latencies: Latencies::new() }
     }
 
-    /// Takes in samples and the probabilities that were predicted for them (samples x classes, row-major). Pixels count as
-    /// `pixel / 255`, numbers as they are. Allocates nothing.
+    /// Takes in samples and the probabilities that were predicted for them (samples x classes, row-major). Pixels count
+    /// as `pixel / 255`, numbers as they are. Allocates nothing.
     ///
     /// # Errors
     /// When there are not whole samples, or not as many rows of probabilities.

@@ -1,7 +1,7 @@
 //! Normalisation of a layer's sums before its activation, backward right below forward.
 //!
-//! `h = x·w + b` becomes `z = γ x̂ + β` with `x̂ = (h - μ) / √(σ² + ε)`. Sums over the samples run in their order, so their
-//! bits depend on nothing else; those over the outputs are the engine's.
+//! `h = x·w + b` becomes `z = γ x̂ + β` with `x̂ = (h - μ) / √(σ² + ε)`. Sums over the samples run in their order, so
+//! their bits depend on nothing else; those over the outputs are the engine's.
 
 use crate::engine::Engine;
 use crate::error::{Result, setting};
@@ -16,8 +16,8 @@ pub enum Norm {
     /// They are left as they are.
     #[default]
     None,
-    /// Each output over the samples of the batch (Ioffe and Szegedy 2015, algorithm 1). Outside of training, `μ` and `σ²`
-    /// are running means of those of the batches (0 and 1 at first): `r ← r + (1 - momentum)(batch - r)`.
+    /// Each output over the samples of the batch (Ioffe and Szegedy 2015, algorithm 1). Outside of training, `μ` and
+    /// `σ²` are running means of those of the batches (0 and 1 at first): `r ← r + (1 - momentum)(batch - r)`.
     Batch {
         /// What a step leaves of the running means.
         momentum: f32,
@@ -68,8 +68,8 @@ impl Norm {
         }
     }
 
-    /// `h` (rows x outputs) becomes `x̂`, and `z = γ x̂ + β`. `running` are μ and σ² to be used outside of training, one
-    /// after the other.
+    /// `h` (rows x outputs) becomes `x̂`, and `z = γ x̂ + β`. `running` are μ and σ² to be used outside of training,
+    /// one after the other.
     pub(crate) fn forward(
         self,
         engine: &dyn Engine,

@@ -219,8 +219,8 @@ impl Predictor {
         &self.labels
     }
 
-    /// What the last layer puts out for each sample, into `out` (samples x outputs, row-major): logits, or the predicted
-    /// values of a regression.
+    /// What the last layer puts out for each sample, into `out` (samples x outputs, row-major): logits, or the
+    /// predicted values of a regression.
     ///
     /// # Errors
     /// When there are not whole samples, or `out` has another length.
@@ -234,7 +234,8 @@ impl Predictor {
         })
     }
 
-    /// Calls `f` with one part of some samples after the other: the index of its first, how many they are, and the part.
+    /// Calls `f` with one part of some samples after the other: the index of its first, how many they are, and the
+    /// part.
     fn parts<'a>(
         &self,
         samples: Samples<'a>,
@@ -270,8 +271,8 @@ impl Predictor {
         })
     }
 
-    /// The `k` most probable classes of each sample, the most probable first and equals in the order of the classes, into
-    /// `out` (samples x k, row-major).
+    /// The `k` most probable classes of each sample, the most probable first and equals in the order of the classes,
+    /// into `out` (samples x k, row-major).
     ///
     /// # Errors
     /// As [`Self::probabilities`], or when `k` is 0 or more than there are classes.

@@ -13,8 +13,8 @@ pub enum Scope {
     PerLayer,
 }
 
-/// A copy in which the smallest weights are 0: the share `sparsity` of them, rounded down; of equals the first. Biases stay.
-/// [`Trainer::keep_zeros`](crate::Trainer::keep_zeros) trains the others on.
+/// A copy in which the smallest weights are 0: the share `sparsity` of them, rounded down; of equals the first. Biases
+/// stay. [`Trainer::keep_zeros`](crate::Trainer::keep_zeros) trains the others on.
 ///
 /// # Errors
 /// When the sparsity is not in [0, 1].

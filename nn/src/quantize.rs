@@ -7,9 +7,9 @@
 //! output       y = f(a (s_x s_w) + b)                                            f32, two roundings before f
 //! ```
 //!
-//! `round` takes ties to even, `x / s_x` is `x (1 / s_x)` with the reciprocal rounded, and the bias stays f32. `y` is the
-//! `x` of the next layer; the last layer's are the outputs. Every step has one result, so a prediction has the same bits
-//! on every machine, alone or in a batch.
+//! `round` takes ties to even, `x / s_x` is `x (1 / s_x)` with the reciprocal rounded, and the bias stays f32. `y` is
+//! the `x` of the next layer; the last layer's are the outputs. Every step has one result, so a prediction has the same
+//! bits on every machine, alone or in a batch.
 
 use crate::checkpoint::{EIGHT_BITS, Kind, checksum, error, open_as, read_file};
 use crate::data::{Dataset, Scaler};
@@ -30,8 +30,8 @@ const FORMAT: u32 = 1;
 /// Inputs of a layer whose products can't overflow: 255 * 127 of each.
 const LONGEST: usize = i32::MAX as usize / (255 * 127);
 
-/// Which range of a layer's inputs, as a sample shows them, 8 bits are spread over. What lies outside becomes an end of it;
-/// 0 is always inside and exact.
+/// Which range of a layer's inputs, as a sample shows them, 8 bits are spread over. What lies outside becomes an end of
+/// it; 0 is always inside and exact.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Calibration {
     /// From the smallest to the largest.
@@ -104,8 +104,8 @@ impl Quantized {
     /// Quantises a model; the sample shows what its layers meet. Some hundred typical samples are enough.
     ///
     /// # Errors
-    /// When the samples do not fit the model or there are none, a weight or an input is not finite, a layer has more than
-    /// 66,311 inputs, or the percentile is out of range.
+    /// When the samples do not fit the model or there are none, a weight or an input is not finite, a layer has more
+    /// than 66,311 inputs, or the percentile is out of range.
     pub fn new(model: &Mlp, sample: &Dataset, calibration: Calibration) -> Result<Self> {
         if let Calibration::Percentile(share) = calibration {
             setting("share of a percentile", share, (0.0..0.5).contains(&share), "in [0, 0.5)")?;

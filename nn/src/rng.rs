@@ -17,8 +17,9 @@ pub(crate) const SPLIT: u64 = 1 << 33;
 /// First stream of dropout; see [`Noise`].
 const DROPOUT: u64 = 1 << 34;
 
-/// What dropout depends on, beside the layer: a stream of its own for each layer and batch, in which elements have their
-/// places. So neither threads nor interruptions change it, and the backward pass draws it again instead of keeping it.
+/// What dropout depends on, beside the layer: a stream of its own for each layer and batch, in which elements have
+/// their places. So neither threads nor interruptions change it, and the backward pass draws it again instead of
+/// keeping it.
 #[derive(Clone, Copy)]
 pub(crate) struct Noise {
     pub(crate) seed: u64,
@@ -51,8 +52,8 @@ impl Rng {
         (self.0.next_u32() >> 8) as f32 * UNIT
     }
 
-    /// Normal, by Box and Muller 1958: `√(-2 ln u) cos(2π v)`, with `u` in (0, 1] and `v` in [0, 1), and `ln` and `cos` of
-    /// the crate `libm`, which are the same on every platform.
+    /// Normal, by Box and Muller 1958: `√(-2 ln u) cos(2π v)`, with `u` in (0, 1] and `v` in [0, 1), and `ln` and `cos`
+    /// of the crate `libm`, which are the same on every platform.
     pub(crate) fn normal(&mut self) -> f64 {
         let (u, v) = (1.0 - f64::from(self.uniform()), f64::from(self.uniform()));
         (-2.0 * libm::log(u)).sqrt() * libm::cos(2.0 * std::f64::consts::PI * v)

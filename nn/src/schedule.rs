@@ -26,8 +26,8 @@ pub enum Schedule {
         /// What is left after that many.
         factor: f64,
     },
-    /// From `1 / warmup` to 1 in a straight line over the first `warmup` steps, then half a cosine wave down to `floor` at
-    /// step `steps` (Loshchilov and Hutter 2017, equation 5, without restarts), and `floor` ever after.
+    /// From `1 / warmup` to 1 in a straight line over the first `warmup` steps, then half a cosine wave down to `floor`
+    /// at step `steps` (Loshchilov and Hutter 2017, equation 5, without restarts), and `floor` ever after.
     Cosine {
         /// Steps of the rise.
         warmup: u64,

@@ -17,8 +17,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Weights in a layer from which on it makes its step by itself, while its gradient is in the caches. In smaller models the
-/// optimiser's one pass over all parameters is faster.
+/// Weights in a layer from which on it makes its step by itself, while its gradient is in the caches. In smaller models
+/// the optimiser's one pass over all parameters is faster.
 const LARGE: usize = 1 << 17;
 
 /// The end of a step.
@@ -145,16 +145,16 @@ impl<'e> Trainer<'e> {
         })
     }
 
-    /// From now on, writes a checkpoint to this file after each whole epoch, in the place of the one before. It is there
-    /// when the observer hears of the epoch.
+    /// From now on, writes a checkpoint to this file after each whole epoch, in the place of the one before. It is
+    /// there when the observer hears of the epoch.
     #[must_use]
     pub fn checkpoints(mut self, file: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(file.into());
         self
     }
 
-    /// From now on, weights that are 0 stay 0, as [`prune`](crate::prune::prune) made them; biases are free. A checkpoint
-    /// does not hold this: say it again after [`Self::resume`].
+    /// From now on, weights that are 0 stay 0, as [`prune`](crate::prune::prune) made them; biases are free. A
+    /// checkpoint does not hold this: say it again after [`Self::resume`].
     #[must_use]
     pub fn keep_zeros(mut self) -> Self {
         let mut start = 0;
@@ -167,13 +167,13 @@ impl<'e> Trainer<'e> {
     }
 
     /// Goes through the data [`Recipe::epochs`] times, each time in a new order; returns what each epoch ended with.
-    /// Called again, it goes on: the optimiser keeps its state, the next orders are new ones. After [`Self::resume`], after an
-    /// error, and where an observer broke it off, the next call does what is left of the epochs: nothing, where a training
-    /// that is taken up had ended.
+    /// Called again, it goes on: the optimiser keeps its state, the next orders are new ones. After [`Self::resume`],
+    /// after an error, and where an observer broke it off, the next call does what is left of the epochs: nothing,
+    /// where a training that is taken up had ended.
     ///
     /// # Errors
-    /// When the data do not fit the model, or there are none; when the loss is no longer finite; when a checkpoint can't
-    /// be written.
+    /// When the data do not fit the model, or there are none; when the loss is no longer finite; when a checkpoint
+    /// can't be written.
     pub fn fit(&mut self, data: &Dataset, observer: &mut dyn Observer) -> Result<Vec<EpochEnd>> {
         self.fit_and_validate(data, None, observer)
     }
@@ -277,8 +277,8 @@ impl<'e> Trainer<'e> {
         (f64::from(self.recipe.optimiser.learning_rate()) * factor) as f32
     }
 
-    /// One step: forward, loss, backward, optimiser. Where the loss is not finite, the parameters stay as they are, and so
-    /// do the running means unless batches before it have gone into them.
+    /// One step: forward, loss, backward, optimiser. Where the loss is not finite, the parameters stay as they are, and
+    /// so do the running means unless batches before it have gone into them.
     /// Allocates nothing.
     fn step(&mut self, batch: &mut Batch, data: &Dataset, samples: &[usize], rate: f32) -> Result<Tally> {
         let Self { model, recipe, engine, gradient, part, state, .. } = self;
@@ -358,8 +358,8 @@ impl<'e> Trainer<'e> {
         checkpoint::save(file.as_ref(), &self.model, Some(self))
     }
 
-    /// Takes up a training where [`Self::save`] left it. The next [`Self::fit`] does what is left of the epochs; it takes
-    /// the same data.
+    /// Takes up a training where [`Self::save`] left it. The next [`Self::fit`] does what is left of the epochs; it
+    /// takes the same data.
     ///
     /// # Errors
     /// When the file can't be read, is damaged, or holds a model alone.

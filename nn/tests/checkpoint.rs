@@ -188,7 +188,8 @@ fn a_file_is_written_whole_or_not_at_all() -> Result<()> {
 /// Names the file that [`checkpoints_without_end`] writes.
 const VICTIM: &str = "CHECKPOINT_OF_THE_KILLED";
 
-/// What [`a_killed_program_leaves_a_whole_file`] starts, to be killed: a training that is saved after each of many epochs.
+/// What [`a_killed_program_leaves_a_whole_file`] starts, to be killed: a training that is saved after each of many
+/// epochs.
 #[test]
 #[ignore = "started by another test"]
 fn checkpoints_without_end() -> Result<()> {
@@ -454,8 +455,8 @@ fn parts_that_do_not_fit_are_errors() -> Result<()> {
     Ok(())
 }
 
-/// The steps of an observer that breaks off are in the next checkpoint, but a part of an epoch makes none. Called again, the
-/// training does what is left.
+/// The steps of an observer that breaks off are in the next checkpoint, but a part of an epoch makes none. Called
+/// again, the training does what is left.
 #[test]
 fn broken_off_epochs_make_no_checkpoint() -> Result<()> {
     struct Stop;
@@ -475,8 +476,8 @@ fn broken_off_epochs_make_no_checkpoint() -> Result<()> {
     Ok(())
 }
 
-/// Breaking off leaves the checkpoint of the last whole epoch, from which the training goes on as if it had not been, though
-/// the best weights so far are put back.
+/// Breaking off leaves the checkpoint of the last whole epoch, from which the training goes on as if it had not been,
+/// though the best weights so far are put back.
 #[test]
 fn a_training_that_was_broken_off_can_go_on() -> Result<()> {
     struct Stop {

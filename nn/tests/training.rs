@@ -60,8 +60,8 @@ fn same_seed_same_bits() -> Result<()> {
     Ok(())
 }
 
-/// A layer so large that it makes its step as soon as it has its gradient, against steps of all parameters together: those of
-/// a recipe that asks for the gradient as a whole, though it does nothing to it.
+/// A layer so large that it makes its step as soon as it has its gradient, against steps of all parameters together:
+/// those of a recipe that asks for the gradient as a whole, though it does nothing to it.
 #[test]
 fn large_layers_make_the_same_steps_by_themselves() -> Result<()> {
     let run = |engine: &dyn Engine, optimiser: &Optimiser, clip: Option<Clip>| -> Result<Vec<u32>> {

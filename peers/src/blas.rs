@@ -28,8 +28,8 @@ pub enum LoadError {
     },
 }
 
-/// A product: order, transposes, m, n, k, alpha, A, its leading dimension, B, its leading dimension, beta, C, its leading
-/// dimension.
+/// A product: order, transposes, m, n, k, alpha, A, its leading dimension, B, its leading dimension, beta, C, its
+/// leading dimension.
 type Gemm<T> = unsafe extern "C" fn(
     c_int,
     c_int,
@@ -109,8 +109,8 @@ fn run<T: Scalar>(gemm: Gemm<T>, product: Product<'_, T>, alpha: T, beta: T) {
     let int = |x: usize| c_int::try_from(x).expect("a BLAS with 32-bit integers takes no larger matrix");
     let order = |factor: Factor<'_, T>| if factor.transposed { TRANSPOSED } else { AS_STORED };
     let leading = |factor: Factor<'_, T>, rows, cols| int(if factor.transposed { rows } else { cols });
-    // SAFETY: a `Product` has checked that the slices hold matrices of these sizes, dense, so that the length of a stored
-    // row is the leading dimension; C is borrowed mutably.
+    // SAFETY: a `Product` has checked that the slices hold matrices of these sizes, dense, so that the length of a
+    // stored row is the leading dimension; C is borrowed mutably.
     unsafe {
         gemm(
             ROW_MAJOR,

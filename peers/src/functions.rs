@@ -1,4 +1,5 @@
-//! Other libraries' functions of slices: Intel's VML and SLEEF, loaded at run time where they are, crates, and plain loops.
+//! Other libraries' functions of slices: Intel's VML and SLEEF, loaded at run time where they are, crates, and plain
+//! loops.
 
 use libloading::Library;
 use std::ffi::c_int;
@@ -83,7 +84,8 @@ fn rten(function: &str) -> Option<Mapper> {
     }
 }
 
-/// The first of these libraries that is found. It is never unloaded: its functions are used as long as the process lives.
+/// The first of these libraries that is found. It is never unloaded: its functions are used as long as the process
+/// lives.
 fn library(names: &[&str]) -> Option<&'static Library> {
     // SAFETY: initialisers run; those of the libraries named here are harmless.
     let found = names.iter().find_map(|&name| unsafe { Library::new(name) }.ok())?;

@@ -1,5 +1,5 @@
-//! Other libraries' matrix products, and functions of slices, behind one interface, so that whoever compares needs neither their interfaces nor
-//! `unsafe`.
+//! Other libraries' matrix products, and functions of slices, behind one interface, so that whoever compares needs
+//! neither their interfaces nor `unsafe`.
 //!
 //! | file | what |
 //! | --- | --- |

@@ -125,8 +125,8 @@ impl<'a, T> Views<'a, T> {
             Self::Strided { first, stride, .. } => {
                 let (rows, cols) = first.shape();
                 let ptr = first.as_ptr().wrapping_add(i.wrapping_mul(stride));
-                // SAFETY: `strided` found all that have elements to lie in its slice, of which `first` is a view; of others
-                // the caller of `from_raw` promised it.
+                // SAFETY: `strided` found all that have elements to lie in its slice, of which `first` is a view; of
+                // others the caller of `from_raw` promised it.
                 unsafe { MatRef::from_raw(ptr, rows, cols, first.row_stride(), first.col_stride()) }
             }
             Self::List(list) => list[i],

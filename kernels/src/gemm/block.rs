@@ -35,8 +35,8 @@ pub(crate) const TILE_MAX: usize = 512;
 ///
 /// # Safety
 /// - The obligations of [`super::driver::run`].
-/// - B is packed, or its columns are adjacent, and it holds no bf16 numbers, as A does only where there is room. The room, if
-///   any, is for `mr * k` elements.
+/// - B is packed, or its columns are adjacent, and it holds no bf16 numbers, as A does only where there is room. The
+///   room, if any, is for `mr * k` elements.
 pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Option<(*mut T, Precision)>) {
     // Packed panels are of mr rows; others are as equal as can be.
     let (most, width) = if x.a.packed { (kernel.mr, kernel.width(x.m)) } else { kernel.cut(x.m, x.n) };
@@ -93,7 +93,8 @@ unsafe fn row<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, (i, rows): (usize, u
     }
 }
 
-/// A problem of one tile, for which the loops would take as long as the tile: what of it places and factors do not decide.
+/// A problem of one tile, for which the loops would take as long as the tile: what of it places and factors do not
+/// decide.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Single<T> {
     tile_fn: TileFn<T>,
@@ -141,8 +142,8 @@ impl<T: Float> Single<T> {
 /// Columns of bf16 numbers that are widened together, for a row of A.
 const WIDENED: usize = 64;
 
-/// Computes a problem of one row, without packing B. Columns of bf16 numbers are widened, a chunk of some of them at a time, into a
-/// near cache, and read there.
+/// Computes a problem of one row, without packing B. Columns of bf16 numbers are widened, a chunk of some of them at a
+/// time, into a near cache, and read there.
 ///
 /// # Safety
 /// As [`run`], but for A, which may hold bf16 numbers, and B, which may, too, or whose rows or columns are contiguous.

@@ -28,7 +28,7 @@ pub(crate) struct Matrix<T> {
     pub col: isize,
     /// Whether these are packed panels.
     pub packed: bool,
-    /// Whether these are [`Bf16`] numbers, which strides count then: only the packer reads them.
+    /// Whether these are [`Bf16`] numbers, which strides count then: only packers and [`gemv`] read them.
     pub bf16: bool,
 }
 
@@ -210,8 +210,8 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
 }
 
-/// Whether rows so far apart are a multiple of `bytes` apart. At 2 KiB they begin in two sets of the first cache, at 4 KiB in one,
-/// which can't keep a line of each then: read where they lie, they come from the second cache each time.
+/// Whether rows so far apart are a multiple of `bytes` apart. At 2 KiB they begin in two sets of the first cache, at 4
+/// KiB in one, which can't keep a line of each then: read where they lie, they come from the second cache each time.
 pub(super) fn crowded<T>(row: isize, bytes: usize) -> bool {
     row.unsigned_abs().wrapping_mul(size_of::<T>()).is_multiple_of(bytes)
 }
@@ -219,8 +219,9 @@ pub(super) fn crowded<T>(row: isize, bytes: usize) -> bool {
 /// Parts along m and n: as many as threads, or more where they stay large, so that one core that is slow, or busy, does
 /// not hold up the others. `paid` is the work, in units that pay for a thread.
 ///
-/// A shallow product, as the gradient of weights is, is mostly C, which is larger than A and B. It is cut into whole rows, two
-/// parts a thread: what comes next finds each thread's rows in its own cache, which fetches none of the other threads'.
+/// A shallow product, as the gradient of weights is, is mostly C, which is larger than A and B. It is cut into whole
+/// rows, two parts a thread: what comes next finds each thread's rows in its own cache, which fetches none of the other
+/// threads'.
 fn grid<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads: usize, paid: usize) -> (usize, usize) {
     if m >= 2 * threads * SIDE && m.saturating_mul(n) > k.saturating_mul(m.saturating_add(n)) {
         return (2 * threads, 1);
@@ -371,8 +372,8 @@ unsafe fn blocks<T: Float>(
 /// Bytes of B from which it comes from memory.
 const FAR: usize = 12 << 20;
 
-/// Fetches a block of B, whose columns are adjacent, in the order of its rows: tiles read a piece of each row, one column of tiles
-/// after the other, which takes far longer from memory.
+/// Fetches a block of B, whose columns are adjacent, in the order of its rows: tiles read a piece of each row, one
+/// column of tiles after the other, which takes far longer from memory.
 fn fetch<T: Float>(x: &Problem<T>) {
     for p in 0..x.k {
         for j in (0..x.n).step_by(LINE / size_of::<T>()) {

@@ -5,9 +5,9 @@
 //!
 //! Where its columns are, the sum over k being one chain (see [`definition`](crate::reference::definition)), lanes must
 //! be columns, which lie apart: squares of B are transposed in registers and used at once. A chain takes four cycles a
-//! step, more than a step of it is fed in, so a few of them run side by side: the sums of groups of columns, which share what
-//! is read of A, or where those columns do not fit the first cache together, of different chunks. Or the sums of a few rows: a
-//! square that was turned serves them all.
+//! step, more than a step of it is fed in, so a few of them run side by side: the sums of groups of columns, which
+//! share what is read of A, or where those columns do not fit the first cache together, of different chunks. Or the
+//! sums of a few rows: a square that was turned serves them all.
 
 use super::pack::{load_half, load_part};
 use super::precision::Convert;
@@ -58,14 +58,15 @@ pub(crate) const FEW: usize = 4;
 /// Groups of columns side by side with several rows.
 const PAIR: usize = 2;
 
-/// Whether a few rows of C with so many columns are computed together, sooner than by tiles of a B that is packed for them:
-/// where it was measured to pay, which is with vectors of 32 bytes, and 16 registers for them. Columns of B 4 KiB apart would take
-/// each other's place in the first cache.
+/// Whether a few rows of C with so many columns are computed together, sooner than by tiles of a B that is packed for
+/// them: where it was measured to pay, which is with vectors of 32 bytes, and 16 registers for them. Columns of B 4 KiB
+/// apart would take each other's place in the first cache.
 pub(crate) fn few<T>(lanes: usize, n: usize, b_col: isize) -> bool {
     lanes * size_of::<T>() == 32 && n >= PAIR * lanes && !share_sets::<T>(b_col, SPAN / 8)
 }
 
-/// Whether columns so far apart begin nearly a multiple of `period` bytes from each other, and so in few sets of a cache.
+/// Whether columns so far apart begin nearly a multiple of `period` bytes from each other, and so in few sets of a
+/// cache.
 fn share_sets<T>(b_col: isize, period: usize) -> bool {
     let apart = b_col.unsigned_abs().wrapping_mul(size_of::<T>()) % period;
     apart.min(period - apart) < LINE / 4
@@ -83,8 +84,8 @@ const WIDER: usize = 2;
 /// Chunks side by side where these would, too.
 const CHUNKS: usize = 2;
 
-/// Columns that lie a power of two apart share few sets of the first cache. Those that span so many bytes fill them: 8 lines
-/// in each of 64 sets.
+/// Columns that lie a power of two apart share few sets of the first cache. Those that span so many bytes fill them: 8
+/// lines in each of 64 sets.
 const SPAN: usize = 8 * 64 * LINE;
 
 /// Bytes of B from which it comes from memory, which is read fastest in few streams.
@@ -398,7 +399,8 @@ unsafe fn add_last<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, chunk: usize, (j, en
     }
 }
 
-/// Elements of A from `p` on, adjacent: those of `copy`, as many as it has room for, where they are not so by themselves.
+/// Elements of A from `p` on, adjacent: those of `copy`, as many as it has room for, where they are not so by
+/// themselves.
 ///
 /// # Safety
 /// There are so many.
@@ -510,8 +512,8 @@ unsafe fn add<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>, chunk: usize, j: usize, c
     }
 }
 
-/// The sums of `N` chunks for `M` rows of A, each `steps` long; where they are `SHARED`, the elements of A are the same for all. Where they are
-/// not, the columns that come after these are `next` columns away, or 0 if none do.
+/// The sums of `N` chunks for `M` rows of A, each `steps` long; where they are `SHARED`, the elements of A are the same
+/// for all. Where they are not, the columns that come after these are `next` columns away, or 0 if none do.
 ///
 /// # Safety
 /// `steps` elements are readable at each of `a`, and of `LANES` columns at each of `b`.
@@ -566,12 +568,12 @@ unsafe fn chains<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHA
     sums
 }
 
-/// Goes on with the sums, those of all groups for one row after the other, for the last steps, which make no square. Not
-/// inlined: it is long, needed at most once a chunk, and would be in each function that has chains.
+/// Goes on with the sums, those of all groups for one row after the other, for the last steps, which make no square.
+/// Not inlined: it is long, needed at most once a chunk, and would be in each function that has chains.
 ///
 /// # Safety
-/// The row that `S` belongs to is supported by this CPU; the elements of A, and of `LANES` columns at each of `b`, are readable at
-/// these steps.
+/// The row that `S` belongs to is supported by this CPU; the elements of A, and of `LANES` columns at each of `b`, are
+/// readable at these steps.
 #[inline(never)]
 unsafe fn rest<S: Simd<T>, T: Float>(
     s: S,

@@ -1,7 +1,7 @@
 //! C <- epilogue(alpha A B + beta C): the public call.
 //!
 //! The way of a call: [`Gemm::run`] checks the shapes and takes a row of the table, `driver` chooses a route and walks
-//! loops 5 to 3, `block` loops 2 and 1, and `tile` is the micro-kernel.
+//! loops 4 and 3, `block` loops 2 and 1, and `tile` is the micro-kernel.
 
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no row has a unit there"))]
 pub(crate) mod amx;
@@ -45,9 +45,10 @@ impl Element for f64 {}
 
 /// What operands of products of `T` can be made of: `T` itself, and [`Bf16`] where that is f32.
 ///
-/// How numbers are stored is the operand's affair, how exactly they are multiplied that of [`Gemm::precision`]: whatever
-/// it is, a product of bf16 numbers is that of the same numbers as f32, on bits. In [`Precision::Bf16`] nothing is rounded
-/// then. They become f32 numbers when they are packed, which they always are.
+/// How numbers are stored is the operand's affair, how exactly they are multiplied that of [`Gemm::precision`]:
+/// whatever it is, a product of bf16 numbers is that of the same numbers as f32, on bits. In [`Precision::Bf16`]
+/// nothing is rounded then. They become f32 numbers when they are packed, or, in the product of a row, as they are
+/// read.
 ///
 /// ```
 /// use kernels::{Bf16, Gemm, MatMut, MatRef, Precision};
@@ -207,20 +208,20 @@ impl<'a, T: Element> Gemm<'a, T> {
         Self { par, ..self }
     }
 
-    /// Which row of the table computes, instead of [`Backend::active`].
+    /// Which row of the table computes, instead of [`Backend::active_for`] the precision.
     #[inline]
     #[must_use]
     pub fn backend(self, backend: &'static Backend) -> Self {
         Self { backend: Some(backend), ..self }
     }
 
-    /// Computes the product of A (m x k) and B (k x n) into C (m x n). A and B are views, of `T` or another [`Source`] of it,
-    /// or [`Packed`] matrices.
+    /// Computes the product of A (m x k) and B (k x n) into C (m x n). A and B are views, of `T` or another [`Source`]
+    /// of it, or [`Packed`] matrices.
     ///
     /// # Errors
-    /// When the shapes disagree, a bias has the wrong length, f64 is asked for an activation other than ReLU, an operand
-    /// was packed for another side or backend or differs from the plan, or the instruction set pinned by `KERNELS_ISA` is
-    /// not there. C is as it was.
+    /// When the shapes disagree, a bias has the wrong length, f64 is asked for an activation other than ReLU, an
+    /// operand was packed for another side or backend or differs from the plan, or the instruction set pinned by
+    /// `KERNELS_ISA` is not there. C is as it was.
     #[inline(always)]
     pub fn run<'x>(
         &self,
@@ -235,8 +236,8 @@ impl<'a, T: Element> Gemm<'a, T> {
         self.execute(&a.into(), &b.into(), &c.layout(), place)
     }
 
-    /// [`Self::run`], for any operands: a call without a plan makes one for itself. All on the way to a tile is inlined, so
-    /// that no structure on it has to be in memory, which would take as long as a small product.
+    /// [`Self::run`], for any operands: a call without a plan makes one for itself. All on the way to a tile is
+    /// inlined, so that no structure on it has to be in memory, which would take as long as a small product.
     #[inline(always)]
     fn execute(&self, a: &Operand<'_, T>, b: &Operand<'_, T>, layout: &Layout, c: *mut T) -> Result<()> {
         match self.plan {
@@ -256,8 +257,8 @@ impl<'a, T: Element> Gemm<'a, T> {
         let kernel = T::kernel(plan.backend);
         let products = self.alpha != T::ZERO;
         let (places, factors) = ((a.ptr, b.ptr, c), (self.alpha, self.beta));
-        // SAFETY (each call): a backend that can be had is supported; the views vouch for their elements, `&mut` for C's
-        // being apart from all else; shapes and panels were checked; the plan is one for these layouts.
+        // SAFETY (each call): a backend that can be had is supported; the views vouch for their elements, `&mut` for
+        // C's being apart from all else; shapes and panels were checked; the plan is one for these layouts.
         match &plan.tile {
             // SAFETY: as above.
             Some(tile) if products => unsafe { tile.run(kernel, places, factors, epilogue) },
@@ -286,7 +287,8 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::run`], and when A or B has another number of matrices. No C has been written then. A plan is not used.
+    /// As [`Self::run`], and when A or B has another number of matrices. No C has been written then. A plan is not
+    /// used.
     pub fn run_batch<'x>(
         &self,
         a: impl Into<BatchRef<'x, T>>,

@@ -131,8 +131,8 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
 
 /// Lines are apart, their elements adjacent: squares of `LANES` by `LANES` are transposed in registers.
 ///
-/// All squares of a few steps come before the next, so that the panel is written in order, but where lines are a multiple of
-/// 4 KiB apart: they share one set of the first cache, which holds the lines of one square at a time.
+/// All squares of a few steps come before the next, so that the panel is written in order, but where lines are a
+/// multiple of 4 KiB apart: they share one set of the first cache, which holds the lines of one square at a time.
 ///
 /// # Safety
 /// See [`PackFn`].
@@ -170,7 +170,8 @@ unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
 /// Transposes one square, of which `FULL` says that all `LANES` by `LANES` elements are in use.
 ///
 /// # Safety
-/// `lines` by `steps` elements are readable at `from`, `line` apart, and `steps` by `lines` writable at `to`, `step` apart.
+/// `lines` by `steps` elements are readable at `from`, `line` apart, and `steps` by `lines` writable at `to`, `step`
+/// apart.
 #[inline(always)]
 unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
     s: S,
@@ -202,8 +203,8 @@ unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
     }
 }
 
-/// Reads half of a square, the `UPPER` one or the lower, of lines that are `line` apart, and transposes it: vector r holds
-/// step r of the half for each line.
+/// Reads half of a square, the `UPPER` one or the lower, of lines that are `line` apart, and transposes it: vector r
+/// holds step r of the half for each line.
 ///
 /// # Safety
 /// The elements of the square are readable.
@@ -281,8 +282,8 @@ unsafe fn gather<T: Float>(x: &Pack<T>, panel: &Panel<T>) {
     }
 }
 
-/// Packs lines of bf16 numbers. Where lines are adjacent, they are widened into the panels; elsewhere, piece by piece, into
-/// the first cache, from where the pieces are packed as any lines are.
+/// Packs lines of bf16 numbers. Where lines are adjacent, they are widened into the panels; elsewhere, piece by piece,
+/// into the first cache, from where the pieces are packed as any lines are.
 ///
 /// # Safety
 /// See [`PackFn`].

@@ -67,8 +67,8 @@ fn purpose(backend: &Backend, precision: Precision, side: Side) -> String {
 /// It remembers its side, its precision, and the backend whose panels it holds; a call that needs others refuses it. It
 /// does not depend on block sizes. Many threads can use it at once.
 ///
-/// C is best stored so that its columns are adjacent: a packed operand keeps its side, so that a column-major C can't be
-/// computed as the transposed product, as it is from views.
+/// C is best stored so that its columns are adjacent: a packed operand keeps its side, so that a column-major C can't
+/// be computed as the transposed product, as it is from views.
 pub struct Packed<T> {
     backend: &'static Backend,
     precision: Precision,

@@ -15,8 +15,8 @@ use std::sync::atomic::Ordering;
 
 /// How exactly a product of f32 matrices is computed. Operands and result are f32 in all of them, and sums are.
 ///
-/// Within one of them bits depend on nothing that they do not depend on in [`Precision::F32`], but on whether the backend
-/// has a tile unit: see `docs/numerics.md`.
+/// Within one of them bits depend on nothing that they do not depend on in [`Precision::F32`], but on whether the
+/// backend has a tile unit: see `docs/numerics.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
     /// f32 multiplications: the same bits on every backend.
@@ -45,8 +45,8 @@ impl Precision {
         }
     }
 
-    /// How often a tile unit left the sum of one chunk of k, for up to 16 by 16 elements of C, to the FMA units, as some of
-    /// the elements multiplied were too small or too large for it: since the process began, by all products.
+    /// How often a tile unit left the sum of one chunk of k, for up to 16 by 16 elements of C, to the FMA units, as
+    /// some of the elements multiplied were too small or too large for it: since the process began, by all products.
     #[must_use]
     pub fn sums_by_fma() -> u64 {
         amx::BY_FMA.load(Ordering::Relaxed)
@@ -62,8 +62,8 @@ impl Precision {
     }
 
     /// An operand's element as it is multiplied on backends without a tile unit: rounded to the nearest number of 24
-    /// (F32, F32Amx), 16 (Bf16x3) or 8 (Bf16) significant bits, ties to even. Subnormal numbers, infinities, NaN and what
-    /// would round to an infinity stay as they are.
+    /// (F32, F32Amx), 16 (Bf16x3) or 8 (Bf16) significant bits, ties to even. Subnormal numbers, infinities, NaN and
+    /// what would round to an infinity stay as they are.
     #[must_use]
     pub const fn round(self, x: f32) -> f32 {
         let dropped = self.dropped();

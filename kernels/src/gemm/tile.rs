@@ -13,8 +13,8 @@
 //!        +---------+     +--------+--------+
 //! ```
 //!
-//! Where the last vector has few lanes in use, rows share one for their last columns (`SHARE` of them; here 2, of 4 lanes):
-//! the last two columns of ten take a quarter of an FMA and a blend of each row, instead of an FMA.
+//! Where the last vector has few lanes in use, rows share one for their last columns (`SHARE` of them; here 2, of 4
+//! lanes): the last two columns of ten take a quarter of an FMA and a blend of each row, instead of an FMA.
 //!
 //! ```text
 //!   shared_b   b8 b9 b8 b9         += product of these two:  c08 c09 c18 c19
@@ -86,8 +86,8 @@ pub(crate) struct Tiles<T: 'static> {
     pub masked: &'static [TileFn<T>],
     /// As wide as the widest of `masked` that is as wide as whole panels, every lane in use.
     pub full: TileFn<T>,
-    /// As wide as the widest of `masked`, where there are any: `shared[0]` for two lanes in the last vector, which several rows share,
-    /// and `shared[1]` for four.
+    /// As wide as the widest of `masked`, where there are any: `shared[0]` for two lanes in the last vector, which
+    /// several rows share, and `shared[1]` for four.
     pub shared: &'static [TileFn<T>],
 }
 
@@ -387,8 +387,8 @@ pub(crate) const fn tiles2_shared<S: Simd<T>, T: Float, const MR: usize>() -> Ti
     Tiles { shared, ..tiles2::<S, T, MR>() }
 }
 
-/// The micro-kernels of height `MR`, up to three vectors wide. Three rows are rare, as taller tiles share what is left of m: the
-/// masked tile serves for the full one, too.
+/// The micro-kernels of height `MR`, up to three vectors wide. Three rows are rare, as taller tiles share what is left
+/// of m: the masked tile serves for the full one, too.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const fn tiles3<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     let masked = &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>, entry::<S, T, MR, 3, 1>];

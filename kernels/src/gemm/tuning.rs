@@ -8,8 +8,8 @@ use crate::profile::Profile;
 
 /// Block sizes. The bits of a result do not depend on them.
 ///
-/// A block of B, `kc x nc`, stays in the second cache, where every row of tiles reads it. There is no block size along m:
-/// a row of tiles reads its panel of A once for the whole block, so A can come from anywhere.
+/// A block of B, `kc x nc`, stays in the second cache, where every row of tiles reads it. There is no block size along
+/// m: a row of tiles reads its panel of A once for the whole block, so A can come from anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocking {
     /// Depth of a block, rounded up to a multiple of [`CHUNK`]. C is read and written once for each.
@@ -29,8 +29,8 @@ impl Blocking {
 
 /// What can be tuned of the products of one element type on one row of the table. No result's bits depend on it.
 ///
-/// The values come from, in this order: [`Gemm::tuning`](crate::Gemm::tuning), the profile that the environment variable
-/// `KERNELS_PROFILE` names (see [`Profile`]), the built-in profile of this CPU, the model: see
+/// The values come from, in this order: [`Gemm::tuning`](crate::Gemm::tuning), the profile that the environment
+/// variable `KERNELS_PROFILE` names (see [`Profile`]), the built-in profile of this CPU, the model: see
 /// [`Backend::tuning`](crate::Backend::tuning).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
@@ -66,8 +66,8 @@ impl Tuning {
 
     /// The model's values for an element type and a CPU.
     ///
-    /// A block of B fills half of the second cache; the other half is for what passes by, panels of A and tiles of C. It
-    /// is as deep as it can be while still at least eight tiles wide: C, which comes from further away, passes once
+    /// A block of B fills half of the second cache; the other half is for what passes by, panels of A and tiles of C.
+    /// It is as deep as it can be while still at least eight tiles wide: C, which comes from further away, passes once
     /// for each kc, and A's panel, which is in the first cache, serves a row of tiles. The thresholds are measured
     /// (see `docs/design.md`).
     pub(crate) fn model<T: Float>(kernel: &Kernel<T>, cpu: &Cpu) -> Self {
@@ -82,9 +82,9 @@ impl Tuning {
         }
     }
 
-    /// Rows that earn the copy of a B (`k` x `n`) that could be read where it lies; whether its rows are `crowded` into few
-    /// sets of the first cache. From further away, a copy in the order of the rows is the faster way to read it; a single
-    /// row of tiles reads it no more than once.
+    /// Rows that earn the copy of a B (`k` x `n`) that could be read where it lies; whether its rows are `crowded` into
+    /// few sets of the first cache. From further away, a copy in the order of the rows is the faster way to read it; a
+    /// single row of tiles reads it no more than once.
     #[inline(always)]
     pub(crate) fn enough<T: Float>(&self, kernel: &Kernel<T>, (k, n): (usize, usize), crowded: bool) -> usize {
         let near = if crowded { self.pack_rows / 3 } else { self.pack_rows };
@@ -96,16 +96,16 @@ impl Tuning {
         }
     }
 
-    /// The blocks of a B that is read where it lies. They are as deep as a chunk, so that a column of tiles is in the first cache
-    /// and few pages, and take a quarter of the second cache, where every row of tiles finds them.
+    /// The blocks of a B that is read where it lies. They are as deep as a chunk, so that a column of tiles is in the
+    /// first cache and few pages, and take a quarter of the second cache, where every row of tiles finds them.
     pub(crate) fn blocks_in_place(&self) -> Blocking {
         Blocking { kc: CHUNK, nc: self.near / 2 / CHUNK }
     }
 
     /// The block sizes for a problem of `m` rows and depth `k`.
     ///
-    /// Where all of m is one row of tiles, a block is read only once, and is as wide as one tile, to stay in the first cache;
-    /// but not that of a B that is read `in_rows`, which take longer in pieces. An A
+    /// Where all of m is one row of tiles, a block is read only once, and is as wide as one tile, to stay in the first
+    /// cache; but not that of a B that is read `in_rows`, which take longer in pieces. An A
     /// that is smaller than a block can be read for each of many: then they are narrow and deep, and stay in the second
     /// cache, of which they fill three quarters.
     pub(crate) fn blocks<T: Float>(&self, kernel: &Kernel<T>, (m, k): (usize, usize), in_rows: bool) -> Blocking {

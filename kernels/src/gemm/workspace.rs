@@ -1,5 +1,5 @@
-//! Memory for packed panels: one buffer a thread, which only grows, or the caller's, so that calls allocate nothing once
-//! warm.
+//! Memory for packed panels: one buffer a thread, which only grows, or the caller's, so that calls allocate nothing
+//! once warm.
 
 use crate::simd::LINE;
 use std::alloc::{Layout, alloc, dealloc};
@@ -98,8 +98,8 @@ pub(crate) fn with<T, R>(space: Option<&Workspace>, len: usize, f: impl FnOnce(*
     result
 }
 
-/// A buffer of the workspace, or of this thread, of so many bytes. A nested call finds the thread's taken, and gets one of its
-/// own.
+/// A buffer of the workspace, or of this thread, of so many bytes. A nested call finds the thread's taken, and gets one
+/// of its own.
 fn take(space: Option<&Workspace>, bytes: usize) -> Buffer {
     let mut buffer = match space {
         // Not there any more in a destructor of another thread-local value.

@@ -1,5 +1,5 @@
-//! AMX: AVX-512 with a unit that multiplies tiles of bf16 numbers. In f32 its row is that of AVX-512; the unit serves the
-//! other precisions of products.
+//! AMX: AVX-512 with a unit that multiplies tiles of bf16 numbers. In f32 its row is that of AVX-512; the unit serves
+//! the other precisions of products.
 
 use super::avx2::Avx2;
 use super::avx512::{self, Avx512};
@@ -44,8 +44,8 @@ impl Pairs for Avx2 {
     }
 }
 
-/// Whether the CPU has the unit for bf16, and the operating system lets this process use it. Linux wants to be asked, and
-/// then makes the frames of signals larger, so this is not called before a precision asks for the unit.
+/// Whether the CPU has the unit for bf16, and the operating system lets this process use it. Linux wants to be asked,
+/// and then makes the frames of signals larger, so this is not called before a precision asks for the unit.
 pub(crate) fn usable() -> bool {
     #[cfg(all(target_os = "linux", not(miri)))]
     {

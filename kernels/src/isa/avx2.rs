@@ -41,7 +41,8 @@ impl Isa for Avx2 {
 
 /// Writes the first lanes of `v`, as many as the mask selects; it selects no later ones.
 ///
-/// AVX2's own masked store takes a dozen cycles on AMD's CPUs up to Zen 4, branches that are always the same next to none.
+/// AVX2's own masked store takes a dozen cycles on AMD's CPUs up to Zen 4, branches that are always the same next to
+/// none.
 ///
 /// # Safety
 /// AVX2 is there; the lanes in the mask are writable.
@@ -109,8 +110,8 @@ fn in_order<T>(v: __m256, p: *const T) -> (__m256, *const T) {
     (v, p)
 }
 
-/// The 4 elements at `p`, in both halves. The compiler is not to see that they are the same: it would make an insertion of
-/// a blend with them, which takes the units that turn squares.
+/// The 4 elements at `p`, in both halves. The compiler is not to see that they are the same: it would make an insertion
+/// of a blend with them, which takes the units that turn squares.
 ///
 /// # Safety
 /// They are readable.

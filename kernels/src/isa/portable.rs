@@ -1,8 +1,8 @@
 //! Plain Rust on small arrays, for every CPU. Two rows come from it:
 //!
 //! - `portable` multiplies and adds with one rounding (`mul_add`), like the FMA units of the other rows, so it gives
-//!   their bits. It needs a CPU where that is an instruction: the functions that stand in for it elsewhere are exact, but
-//!   a hundred times slower, and would be most of the library's code.
+//!   their bits. It needs a CPU where that is an instruction: the functions that stand in for it elsewhere are exact,
+//!   but a hundred times slower, and would be most of the library's code.
 //! - `plain` rounds twice, and so gives other bits, on any CPU. It is the default only where there is no other.
 
 use crate::backend::{Backend, Kernel};
@@ -60,7 +60,8 @@ impl<const FUSED: bool> Isa for Portable<FUSED> {
 const LANES: usize = 4;
 
 /// `f` of each lane. Not a loop: thousands of them, each to be unrolled, would take most of the crate's compile time.
-/// Closures that the compiler leaves behind as calls would be compiled without FMA, so everything on the way is inlined.
+/// Closures that the compiler leaves behind as calls would be compiled without FMA, so everything on the way is
+/// inlined.
 #[inline(always)]
 fn lanes<T>(f: impl Fn(usize) -> T) -> [T; LANES] {
     [f(0), f(1), f(2), f(3)]

@@ -178,8 +178,8 @@ impl Function {
         }
     }
 
-    /// The largest error that it claims, in ULPs as [`reference::ulps`](crate::reference::ulps) counts them, on the rows
-    /// whose bits match.
+    /// The largest error that it claims, in ULPs as [`reference::ulps`](crate::reference::ulps) counts them, on the
+    /// rows whose bits match.
     #[must_use]
     pub const fn bound(self) -> f64 {
         match self {

@@ -1,12 +1,12 @@
 //! GELU (Hendrycks and Gimpel 2016), exact and in the tanh form, at most 2 ULP.
 //!
 //! Exact: near 0 it is x Phi(x) with Phi(x) = 1/2 + x S(x^2); beyond, with a = |x|, the product a Phi(-a) is
-//! e^(-a^2 / 2 - ln sqrt(2 pi) + L(a)) without cancellation however far into the tail, and is subtracted from max(0, x). L, the
-//! logarithm of Mills' ratio times a, is about -1 / a^2: a small number, for which a rational function in floats is exact
-//! enough.
+//! e^(-a^2 / 2 - ln sqrt(2 pi) + L(a)) without cancellation however far into the tail, and is subtracted from max(0,
+//! x). L, the logarithm of Mills' ratio times a, is about -1 / a^2: a small number, for which a rational function in
+//! floats is exact enough.
 //!
-//! Tanh form: (1 + tanh g) / 2 = 1 / (1 + e^(-2g)), g = sqrt(2 / pi) (x + 0.044715 x^3). 2g reaches 105 and its absolute
-//! error is the relative one of the result, so it comes in two parts.
+//! Tanh form: (1 + tanh g) / 2 = 1 / (1 + e^(-2g)), g = sqrt(2 / pi) (x + 0.044715 x^3). 2g reaches 105 and its
+//! absolute error is the relative one of the result, so it comes in two parts.
 
 use super::exp::Exp;
 use super::parts::{LN2_HIGH, LN2_LOW, Logistic, estrin, polynomial};

@@ -15,7 +15,8 @@ pub(crate) struct Ln;
 #[derive(Clone, Copy)]
 pub(crate) struct Log1p;
 
-/// -1/2 and (ln(1 + f) - f + f^2 / 2) / f^3 on -1/4 <= f <= 1/2, lowest power first; relative error of ln 0.083 * 2^-24.
+/// -1/2 and (ln(1 + f) - f + f^2 / 2) / f^3 on -1/4 <= f <= 1/2, lowest power first; relative error of ln 0.083 *
+/// 2^-24.
 const P: [f32; 9] = [
     -0.5,
     0.333_334_5,

@@ -192,8 +192,8 @@ impl Backend {
         unsafe { (self.math.softmax)(Rows::new(x)) }
     }
 
-    /// `x - ln(sum e^x)` along each row, in place: the logarithm of [`Self::softmax`], which stays exact to some ULPs where
-    /// that is nearly 0 or nearly 1.
+    /// `x - ln(sum e^x)` along each row, in place: the logarithm of [`Self::softmax`], which stays exact to some ULPs
+    /// where that is nearly 0 or nearly 1.
     ///
     /// A row that holds a NaN or +Inf, or nothing but -Inf, becomes all NaN.
     pub fn log_softmax(&self, x: MatMut<'_, f32>) {
@@ -201,8 +201,8 @@ impl Backend {
         unsafe { (self.math.log_softmax)(Rows::new(x)) }
     }
 
-    /// `out[i] = ln(sum_j e^x[i][j])`, without overflow: -Inf for a row without elements or of -Inf alone; NaN for one with a
-    /// NaN or +Inf.
+    /// `out[i] = ln(sum_j e^x[i][j])`, without overflow: -Inf for a row without elements or of -Inf alone; NaN for one
+    /// with a NaN or +Inf.
     ///
     /// # Errors
     /// When `out` has not one element for each row.
@@ -361,16 +361,16 @@ impl Backend {
         Ok(())
     }
 
-    /// Runs `iterations` rounds of independent f32 FMAs in registers, and tells how many floating-point operations those
-    /// were: timed, it gives the peak that a kernel could reach at the clock of the moment.
+    /// Runs `iterations` rounds of independent f32 FMAs in registers, and tells how many floating-point operations
+    /// those were: timed, it gives the peak that a kernel could reach at the clock of the moment.
     #[must_use]
     pub fn fma_peak_loop(&self, iterations: u64) -> u64 {
         // SAFETY: as above.
         unsafe { (self.math.fma_loop)(iterations) }
     }
 
-    /// Loads `x` from wherever it lies, but for a rest shorter than 8 vectors, and tells how many bytes those were: timed,
-    /// it gives the read bandwidth of the cache that holds `x`.
+    /// Loads `x` from wherever it lies, but for a rest shorter than 8 vectors, and tells how many bytes those were:
+    /// timed, it gives the read bandwidth of the cache that holds `x`.
     #[must_use]
     pub fn read_peak_loop(&self, x: &[f32]) -> u64 {
         // SAFETY: as above.
@@ -401,8 +401,8 @@ impl Backend {
         Ok(())
     }
 
-    /// One step of an update rule over parameters, gradients and state, in one pass. `state` holds the first number of each
-    /// parameter, and the second, as m and v of Adam, each empty where [`Update::state`] is less.
+    /// One step of an update rule over parameters, gradients and state, in one pass. `state` holds the first number of
+    /// each parameter, and the second, as m and v of Adam, each empty where [`Update::state`] is less.
     ///
     /// # Errors
     /// When the lengths do not go together.

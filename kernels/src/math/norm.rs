@@ -27,8 +27,8 @@ fn mean<S: SimdF32>(s: S, cols: usize, f: impl Fn(usize) -> Group<S>) -> S::V {
 /// See [`Backend::layer_norm`](crate::Backend::layer_norm).
 ///
 /// # Safety
-/// The row that `S` belongs to is supported by this CPU; `x` and `y` have as many rows as there are `scales` and as many columns as
-/// `gain` and `bias` have elements, readable and writable.
+/// The row that `S` belongs to is supported by this CPU; `x` and `y` have as many rows as there are `scales` and as
+/// many columns as `gain` and `bias` have elements, readable and writable.
 pub(super) unsafe fn forward<S: SimdF32>(
     [x, y]: [Dense; 2],
     [gain, bias]: [&[f32]; 2],
@@ -91,8 +91,8 @@ pub(super) unsafe fn forward<S: SimdF32>(
 /// See [`Backend::layer_norm_backward`](crate::Backend::layer_norm_backward).
 ///
 /// # Safety
-/// The row that `S` belongs to is supported by this CPU; `normal` and `dy` have as many rows as there are `scales` and as many columns
-/// as `gain`, `d_gain` and `d_bias` have elements, readable, those of `dy` writable.
+/// The row that `S` belongs to is supported by this CPU; `normal` and `dy` have as many rows as there are `scales` and
+/// as many columns as `gain`, `d_gain` and `d_bias` have elements, readable, those of `dy` writable.
 pub(super) unsafe fn backward<S: SimdF32>(
     [normal, dy]: [Dense; 2],
     gain: &[f32],

@@ -1,4 +1,5 @@
-//! Long slices in parts, one for each thread. Elements do not depend on each other, so neither do the bits on the parts.
+//! Long slices in parts, one for each thread. Elements do not depend on each other, so neither do the bits on the
+//! parts.
 
 use super::{Activation, Function, Update, check_len};
 use crate::backend::Backend;
@@ -24,7 +25,8 @@ pub struct Parallel<'a> {
 /// The start of a slice, for the jobs of a call.
 #[derive(Clone, Copy)]
 struct Start(*mut f32);
-// SAFETY: each job works on elements of its own, and the call that made the value, which has the slice, outlasts the jobs.
+// SAFETY: each job works on elements of its own, and the call that made the value, which has the slice, outlasts the
+// jobs.
 unsafe impl Send for Start {}
 // SAFETY: as above.
 unsafe impl Sync for Start {}

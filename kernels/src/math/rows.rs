@@ -231,8 +231,8 @@ impl<S: SimdF32> Group<S> {
         }
     }
 
-    /// The elements become `finish(e / sum)`; `finish` is told the index of a vector's first. 1 / sum is given in two parts,
-    /// whose use costs less than a division and is as exact but for 2^-24 of a rounding.
+    /// The elements become `finish(e / sum)`; `finish` is told the index of a vector's first. 1 / sum is given in two
+    /// parts, whose use costs less than a division and is as exact but for 2^-24 of a rounding.
     #[inline(always)]
     fn divide(&mut self, s: S, (inverse, low): (S::V, S::V), at: usize, finish: impl Fn(S::V, usize) -> S::V) {
         for (v, x) in self.lanes[..Self::USED].iter_mut().enumerate() {
@@ -252,8 +252,8 @@ fn halve<S: SimdF32, F: Fold, const D: usize>(s: S, v: S::V) -> S::V {
     }
 }
 
-/// Calls `f` with the index of the first element of each group of a row, and how many it has: a constant but for the last one,
-/// so that whole groups are worked on without branches.
+/// Calls `f` with the index of the first element of each group of a row, and how many it has: a constant but for the
+/// last one, so that whole groups are worked on without branches.
 #[inline(always)]
 fn groups(cols: usize, mut f: impl FnMut(usize, usize)) {
     let whole = cols / GROUP * GROUP;
@@ -648,8 +648,8 @@ unsafe fn max<S: SimdF32>(s: S, row: *const f32, cols: usize) -> S::V {
     )
 }
 
-/// The largest element of a row, and ln(sum of e^(x - top)), which is 0 or more: of 1 + the sum of the others, so that it is
-/// exact to some ULPs where they are small. NaN where the row has a NaN or +Inf.
+/// The largest element of a row, and ln(sum of e^(x - top)), which is 0 or more: of 1 + the sum of the others, so that
+/// it is exact to some ULPs where they are small. NaN where the row has a NaN or +Inf.
 ///
 /// # Safety
 /// The elements are readable.
@@ -730,7 +730,8 @@ mod tests {
         (0..rows * cols).map(|i| ((i * 2_654_435_761_usize) % 1000) as f32 * 0.02 - 10.0).collect()
     }
 
-    /// Every supported row of the table gives the same bits, which are returned; on a CPU without FMA, those of `plain`.
+    /// Every supported row of the table gives the same bits, which are returned; on a CPU without FMA, those of
+    /// `plain`.
     fn on_all(f: impl Fn(&'static Backend) -> Vec<f32>) -> Vec<f32> {
         let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let want = f(Backend::exact());

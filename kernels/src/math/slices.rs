@@ -4,8 +4,8 @@ use crate::simd::{SimdF32, WIDEST};
 
 /// An operation that takes an element of each of `IN` slices and gives one for each of `OUT` slices.
 pub(super) trait Elementwise<const IN: usize, const OUT: usize>: Copy {
-    /// The operation, lane by lane: takes what it needs of the inputs, by their numbers, and gives each output once, after
-    /// the input of the same slice. In what order decides how many values wait in registers.
+    /// The operation, lane by lane: takes what it needs of the inputs, by their numbers, and gives each output once,
+    /// after the input of the same slice. In what order decides how many values wait in registers.
     fn apply<S: SimdF32>(&self, s: S, x: impl Fn(usize) -> S::V, y: impl Fn(usize, S::V));
 }
 
@@ -46,8 +46,8 @@ impl<F: Activate> Elementwise<2, 1> for Backward<F> {
 
 /// Applies `f` to `len` elements of each of `x`; the results go to `y`, which may be among `x`.
 ///
-/// The operation stands in the code once, in a loop over whole vectors; the ends of the slices come to it through a buffer.
-/// With a copy for each case, the library would take twice as long to compile.
+/// The operation stands in the code once, in a loop over whole vectors; the ends of the slices come to it through a
+/// buffer. With a copy for each case, the library would take twice as long to compile.
 ///
 /// # Safety
 /// The row that `S` belongs to is supported by this CPU; the elements of `x` are readable, those of `y` writable.
@@ -110,8 +110,8 @@ pub(super) unsafe fn each<S: SimdF32, F: Elementwise<IN, OUT>, const IN: usize, 
     );
 }
 
-/// How many elements come before an aligned address, where it pays to start there: a vector across two cache lines takes
-/// twice as long, but masked stores delay loads beside them.
+/// How many elements come before an aligned address, where it pays to start there: a vector across two cache lines
+/// takes twice as long, but masked stores delay loads beside them.
 #[inline(always)]
 fn ahead<S: SimdF32>(p: *const f32, len: usize) -> usize {
     let ahead = p.align_offset(S::LANES * size_of::<f32>());

@@ -53,9 +53,9 @@ impl Adam {
 /// Moments below this size become 0.
 const FLUSH: f32 = f32::from_bits((127 - 100) << 23);
 
-/// An update rule with the numbers of one step: `p` is a parameter, `g` its gradient, `r` the learning rate. Every operation rounds
-/// on its own, but for those of [`Adam`]; roots and quotients are correctly rounded. State below 2^-100 in size becomes 0,
-/// as in [`Adam`].
+/// An update rule with the numbers of one step: `p` is a parameter, `g` its gradient, `r` the learning rate. Every
+/// operation rounds on its own, but for those of [`Adam`]; roots and quotients are correctly rounded. State below
+/// 2^-100 in size becomes 0, as in [`Adam`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Update {
@@ -126,8 +126,8 @@ impl Update {
         Ok(())
     }
 
-    /// Cuts a state that lies in one slice, all of the first numbers and then all of the second, into the two; what the rule
-    /// does not have is empty.
+    /// Cuts a state that lies in one slice, all of the first numbers and then all of the second, into the two; what the
+    /// rule does not have is empty.
     #[must_use]
     pub fn parts<'a>(&self, state: &'a mut [f32]) -> [&'a mut [f32]; 2] {
         let first = state.len() / self.state().max(1);
@@ -247,7 +247,8 @@ impl Unary for Scale {
 /// Updates parameters `p` of gradients `g`, and their `state`, a slice for each of [`Update::state`] numbers.
 ///
 /// # Safety
-/// The row that `S` belongs to is supported by this CPU; all have `len` elements, `g` readable, the others writable, too.
+/// The row that `S` belongs to is supported by this CPU; all have `len` elements, `g` readable, the others writable,
+/// too.
 pub(super) unsafe fn update<S: SimdF32>(rule: &Update, g: *const f32, p: *mut f32, state: [*mut f32; 2], len: usize) {
     let [m, v] = state;
     let one = ([g, p.cast_const(), m.cast_const()], [p, m]);

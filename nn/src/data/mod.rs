@@ -57,8 +57,8 @@ pub struct Dataset {
     label_file: PathBuf,
 }
 
-/// These samples of `width` elements each. In a random order the CPU can't foresee them: two are on their way from memory
-/// while one is read.
+/// These samples of `width` elements each. In a random order the CPU can't foresee them: two are on their way from
+/// memory while one is read.
 fn in_order<T>(all: &[T], width: usize, samples: impl Iterator<Item = usize> + Clone) -> impl Iterator<Item = &[T]> {
     let at = move |sample: usize| &all[sample * width..][..width];
     let mut ahead = samples.clone().skip(2).map(at);

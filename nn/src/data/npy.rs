@@ -18,9 +18,9 @@ const LIMIT: u64 = 1 << 32;
 impl Dataset {
     /// Reads features and targets from two NPY files, a sample in each row.
     ///
-    /// Bytes are the pixels of images (samples x height x width, or samples x pixels), other numbers are taken as they are
-    /// (samples x features, or one feature). Targets are classes where they are whole numbers, else values (samples, or
-    /// samples x values).
+    /// Bytes are the pixels of images (samples x height x width, or samples x pixels), other numbers are taken as they
+    /// are (samples x features, or one feature). Targets are classes where they are whole numbers, else values
+    /// (samples, or samples x values).
     ///
     /// # Errors
     /// When a file can't be read, is no row-major NPY file of little-endian numbers, or both do not go together.

@@ -14,8 +14,8 @@ pub struct Fold {
 }
 
 impl Dataset {
-    /// Cuts the samples into parts of these shares, in an order that depends on the seed. Where it is `stratified`, each
-    /// class has these shares, to a sample; targets that are values are one class.
+    /// Cuts the samples into parts of these shares, in an order that depends on the seed. Where it is `stratified`,
+    /// each class has these shares, to a sample; targets that are values are one class.
     ///
     /// # Errors
     /// When a share is negative or they do not sum to 1.

@@ -50,8 +50,8 @@ pub trait Engine {
     /// above 0.
     fn activation_gradient(&self, f: Activation, saved: &[f32], dy: &mut [f32]) -> Result<()>;
 
-    /// Layer normalisation: the rows of `h` become `x̂ = (h - μ) s`, where `μ` is a row's mean and `s = 1 / √(σ² + ε)` its
-    /// element of `scales`; `z = γ x̂ + β`.
+    /// Layer normalisation: the rows of `h` become `x̂ = (h - μ) s`, where `μ` is a row's mean and `s = 1 / √(σ² + ε)`
+    /// its element of `scales`; `z = γ x̂ + β`.
     fn layer_norm(
         &self,
         learned: [&[f32]; 2],
@@ -62,8 +62,8 @@ pub trait Engine {
     ) -> Result<()>;
 
     /// From `x̂` and the scales that [`Self::layer_norm`] left: `dz` becomes the gradient at `h`,
-    /// `s (g - mean of g - x̂ mean of g x̂)` with `g = γ dz`, and `gradient` is that of `γ` and `β`, the sums over the rows
-    /// of `dz x̂` and of `dz`.
+    /// `s (g - mean of g - x̂ mean of g x̂)` with `g = γ dz`, and `gradient` is that of `γ` and `β`, the sums over the
+    /// rows of `dz x̂` and of `dz`.
     fn layer_norm_gradient(
         &self,
         gamma: &[f32],

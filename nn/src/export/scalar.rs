@@ -1,5 +1,6 @@
-//! The activations and the softmax of the crate `kernels`, one number at a time, step by step as there, so with the same
-//! bits. `mul_add` is one instruction where the target has it (`-C target-cpu=native`), and exact but slow elsewhere.
+//! The activations and the softmax of the crate `kernels`, one number at a time, step by step as there, so with the
+//! same bits. `mul_add` is one instruction where the target has it (`-C target-cpu=native`), and exact but slow
+//! elsewhere.
 
 /// Adding it rounds a float below 2^22 in size to an integer.
 const ROUND: f32 = 12_582_912.0;

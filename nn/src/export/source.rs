@@ -39,9 +39,9 @@ fn numbers(source: &mut String, x: &[f32]) {
 }
 
 /// A module of Rust that holds the model: `predict` gives the outputs of a sample, `probabilities` (where there are at
-/// least two outputs) and `classify` what follows from them. It needs no crate but the standard library, allocates nothing,
-/// and gives the bits of [`Predictor`](crate::Predictor): those of every row of the kernels but `plain`. `file` is named in
-/// errors alone.
+/// least two outputs) and `classify` what follows from them. It needs no crate but the standard library, allocates
+/// nothing, and gives the bits of [`Predictor`](crate::Predictor): those of every row of the kernels but `plain`.
+/// `file` is named in errors alone.
 ///
 /// # Errors
 /// When a parameter is not finite, or an activation is not among those that can be written.

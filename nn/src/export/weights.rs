@@ -1,6 +1,6 @@
 //! Weights alone, by name: `layers.<l>.weight` and `layers.<l>.bias`, as `safetensors` or as NPZ. What else a model is
-//! made of (layout, activations, scaler, names of the classes) stands beside them as JSON, under the name `nn`, and is not needed
-//! to read them: a file that another program wrote has none.
+//! made of (layout, activations, scaler, names of the classes) stands beside them as JSON, under the name `nn`, and is
+//! not needed to read them: a file that another program wrote has none.
 
 use super::npz::{self, Array};
 use crate::checkpoint::{ENTRY, Kind, error, open, read_file};
@@ -91,8 +91,8 @@ pub fn save_safetensors(file: impl AsRef<Path>, model: &Mlp, layout: Layout) -> 
 
 /// Reads weights from a `safetensors` file of this or another program: every layer has a matrix and may have a vector,
 /// whose names differ in their last part alone (`fc1.weight`, `fc1.bias`), and layers follow each other in the order of
-/// their names, numbers by their value. `layout` and the activation `hidden` between layers are for files that have nothing
-/// to say of them, as those of other programs: which way a square matrix was written can't be seen.
+/// their names, numbers by their value. `layout` and the activation `hidden` between layers are for files that have
+/// nothing to say of them, as those of other programs: which way a square matrix was written can't be seen.
 ///
 /// # Errors
 /// When the file can't be read, is damaged, or its tensors make no model.

@@ -1,5 +1,5 @@
-//! AMX for tests on CPUs without it: each of its instructions raises SIGILL, whose handler does what the manual says that
-//! the instruction does, and goes on behind it. So the very bytes of the kernels run on every x86-64 machine.
+//! AMX for tests on CPUs without it: each of its instructions raises SIGILL, whose handler does what the manual says
+//! that the instruction does, and goes on behind it. So the very bytes of the kernels run on every x86-64 machine.
 
 use super::model::{STEP, tdpbf16ps};
 use crate::isa::amx;
@@ -29,8 +29,8 @@ pub(super) fn install() -> bool {
         if amx::usable() {
             return false;
         }
-        // SAFETY: the handler has the signature that SA_SIGINFO asks for, and touches only its thread's state and what the
-        // instruction names.
+        // SAFETY: the handler has the signature that SA_SIGINFO asks for, and touches only its thread's state and what
+        // the instruction names.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = on_illegal_instruction as *const () as usize;

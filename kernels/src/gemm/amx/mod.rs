@@ -1,9 +1,9 @@
-//! Products on a tile unit (Intel's AMX), which multiplies bf16 numbers and sums in f32: an f32 number is the sum of three
-//! bf16 numbers, and six of the nine products of parts carry all that an f32 result shows.
+//! Products on a tile unit (Intel's AMX), which multiplies bf16 numbers and sums in f32: an f32 number is the sum of
+//! three bf16 numbers, and six of the nine products of parts carry all that an f32 result shows.
 //!
-//! Blocks of 32 by 32 elements of C; the sum of a chunk of k is made in tile registers, and enters C as any other chunk's
-//! does. What the unit can't do (see [`model::Range`]) is computed by the FMA kernels, element by element, so that the
-//! bits of an element depend on its row of A and its column of B alone.
+//! Blocks of 32 by 32 elements of C; the sum of a chunk of k is made in tile registers, and enters C as any other
+//! chunk's does. What the unit can't do (see [`model::Range`]) is computed by the FMA kernels, element by element, so
+//! that the bits of an element depend on its row of A and its column of B alone.
 //!
 //! | file | content |
 //! | --- | --- |
@@ -35,8 +35,8 @@ use std::sync::atomic::AtomicU64;
 /// Elements of C along either side of what is computed at once.
 pub(crate) const BLOCK: usize = 32;
 
-/// The least k that the unit is used for: half of a step. Below it, more than half of its work would be on zeros, and the FMA
-/// kernels need no longer. It is a part of the definition of a result, as [`CHUNK`] is.
+/// The least k that the unit is used for: half of a step. Below it, more than half of its work would be on zeros, and
+/// the FMA kernels need no longer. It is a part of the definition of a result, as [`CHUNK`] is.
 pub(crate) const LEAST_K: usize = model::STEP / 2;
 
 const _: () = assert!(CHUNK.is_multiple_of(model::STEP) && BLOCK == 32);

@@ -1,5 +1,5 @@
-//! What a tile unit computes, as plain code: the split into bf16 parts, the range in which it serves, its instruction, and
-//! the sum of a chunk. The kernels are held to it on bits.
+//! What a tile unit computes, as plain code: the split into bf16 parts, the range in which it serves, its instruction,
+//! and the sum of a chunk. The kernels are held to it on bits.
 
 use crate::gemm::Precision;
 
@@ -9,10 +9,11 @@ pub(crate) const STEP: usize = 32;
 /// Exponents of the nonzero elements of a row of A, or a column of B, within one chunk of k.
 ///
 /// A pair of ranges fits the tile unit where no part of an element and no sum on the way can be subnormal, which the
-/// unit would take for zero, nor overflow. An element of exponent e is a multiple of 2^(e - 23), and so is each of its three
-/// parts, which are normal down to e = -103. Products of parts, and sums of these, are multiples of 2^(ea + eb - 46), and
-/// thereby normal or zero down to ea + eb = -80. The first part is at most 2^(e + 1), finite up to e = 126; 256 products of
-/// first parts are at most 2^(ea + eb + 10), and all others together a hundredth of that, so that ea + eb <= 100 leaves room.
+/// unit would take for zero, nor overflow. An element of exponent e is a multiple of 2^(e - 23), and so is each of its
+/// three parts, which are normal down to e = -103. Products of parts, and sums of these, are multiples of 2^(ea + eb -
+/// 46), and thereby normal or zero down to ea + eb = -80. The first part is at most 2^(e + 1), finite up to e = 126;
+/// 256 products of first parts are at most 2^(ea + eb + 10), and all others together a hundredth of that, so that ea +
+/// eb <= 100 leaves room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Range {
@@ -116,12 +117,12 @@ pub fn tdpbf16ps(c: f32, a: &[u16; STEP], b: &[u16; STEP]) -> f32 {
     flush(flush(c) + flush(chains[0] + chains[1]))
 }
 
-/// The sum of one chunk of k (at most [`CHUNK`](crate::CHUNK) products) for one element of C, to the bit, on backends with
-/// a tile unit: `a` is the element's row of A and `b` its column of B, of the same length.
+/// The sum of one chunk of k (at most [`CHUNK`](crate::CHUNK) products) for one element of C, to the bit, on backends
+/// with a tile unit: `a` is the element's row of A and `b` its column of B, of the same length.
 ///
-/// Where the ranges of both fit, for each 32 elements in increasing k, with zeros after the last, [`tdpbf16ps`] adds the
-/// products of their bf16 parts: for F32Amx `a1 b3, a1 b2, a2 b2, a2 b1, a3 b1, a1 b1`, for Bf16x3 `a1 b2, a2 b1, a1 b1`, for
-/// Bf16 `a1 b1`. Elsewhere it is the chain of [`definition`](crate::reference::definition).
+/// Where the ranges of both fit, for each 32 elements in increasing k, with zeros after the last, [`tdpbf16ps`] adds
+/// the products of their bf16 parts: for F32Amx `a1 b3, a1 b2, a2 b2, a2 b1, a3 b1, a1 b1`, for Bf16x3 `a1 b2, a2 b1,
+/// a1 b1`, for Bf16 `a1 b1`. Elsewhere it is the chain of [`definition`](crate::reference::definition).
 #[must_use]
 pub fn tile_sum(precision: Precision, a: &[f32], b: &[f32]) -> f32 {
     if precision == Precision::F32 || !Range::of(a).fits(Range::of(b)) {

@@ -79,8 +79,8 @@ pub(crate) const ROOM: usize = 2 * TILE * CHUNK;
 /// Packs one record: at most [`TILE`] lines of one chunk.
 ///
 /// # Safety
-/// The kernel's row, which is that of `S`, is supported by this CPU; the lines are readable; there is room for the record,
-/// and [`ROOM`] at `room`, both at a cache line.
+/// The kernel's row, which is that of `S`, is supported by this CPU; the lines are readable; there is room for the
+/// record, and [`ROOM`] at `room`, both at a cache line.
 pub(crate) unsafe fn record<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: Form, x: &Pack<f32>, room: *mut f32) {
     let depth = x.k.next_multiple_of(STEP);
     let whole = x.lines == TILE && x.k == depth;

@@ -12,8 +12,8 @@ use crate::{
 /// The unit, packed for by AVX2.
 static EMULATED: Backend = avx2::row().with_unit("amx-emulated", "", || true, super::unit::<avx2::Avx2>());
 
-/// The rows with a unit that can run here, by the CPU or emulated; none under a pin of another row: emulators of whole CPUs
-/// are slow.
+/// The rows with a unit that can run here, by the CPU or emulated; none under a pin of another row: emulators of whole
+/// CPUs are slow.
 fn backends() -> Vec<&'static Backend> {
     if std::env::var_os("KERNELS_ISA").is_some_and(|row| row != "amx") {
         return vec![];

@@ -39,8 +39,8 @@ static CONFIG: Config = {
     Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
-/// The tile unit of this thread, configured; dropped, it is as it was found, but for what its tiles held, which any call may
-/// change by the rules of the platform.
+/// The tile unit of this thread, configured; dropped, it is as it was found, but for what its tiles held, which any
+/// call may change by the rules of the platform.
 pub(super) struct Unit {
     found: Config,
 }
@@ -60,8 +60,9 @@ impl Unit {
         Self { found }
     }
 
-    /// Writes the sums of a chunk to `to`, rows [`BLOCK`] apart: of one or two panels of A and of B, where they begin, each
-    /// `steps` times `precision.parts()` tiles. `mirrored` says that A and B have changed places, so that their parts do.
+    /// Writes the sums of a chunk to `to`, rows [`BLOCK`] apart: of one or two panels of A and of B, where they begin,
+    /// each `steps` times `precision.parts()` tiles. `mirrored` says that A and B have changed places, so that their
+    /// parts do.
     ///
     /// # Safety
     /// These tiles are readable, and there is room for as many tiles of C.
@@ -115,7 +116,8 @@ unsafe fn sum<const R: usize, const C: usize>(
     to: *mut f32,
 ) {
     let parts = precision.parts();
-    // SAFETY: the tiles are configured, those at `a` and `b` readable, and there is room at `to`, by the caller's promise.
+    // SAFETY: the tiles are configured, those at `a` and `b` readable, and there is room at `to`, by the caller's
+    // promise.
     unsafe {
         zero::<0>();
         zero::<1>();
