@@ -10,6 +10,7 @@ use super::slices::{self, Unary};
 use crate::gemm::workspace;
 use crate::simd::{GROUP, SimdF32};
 use crate::view::{MatMut, MatRef, times};
+use std::array::from_fn;
 
 /// A matrix whose rows are worked on: as [`MatMut`], with the obligations passed on to the caller.
 #[derive(Clone, Copy)]
@@ -518,12 +519,19 @@ pub(super) unsafe fn column_sums<S: SimdF32>(x: MatRef<'_, f32>, out: &mut [f32]
     let s = unsafe { S::assume() };
     let (rows, cols) = x.shape();
     if x.col_stride() != 1 {
-        for (j, out) in out.iter_mut().enumerate() {
-            *out = (0..rows).fold(
-                0.0,
-                #[inline(always)]
-                |sum, i| sum + x.get(i, j),
-            );
+        // Each sum is a chain of additions: a few side by side. Columns that are not there are the last once more.
+        const CHAINS: usize = 8;
+        for j in (0..cols).step_by(CHAINS) {
+            let column = |v: usize| x.as_ptr().wrapping_offset(times((j + v).min(cols - 1), x.col_stride()));
+            let (columns, mut sums): ([_; CHAINS], _) = (from_fn(column), [0.0; CHAINS]);
+            for i in 0..rows {
+                for (sum, column) in sums.iter_mut().zip(columns) {
+                    // SAFETY: an element of row i.
+                    *sum += unsafe { *column.wrapping_offset(times(i, x.row_stride())) };
+                }
+            }
+            let there = CHAINS.min(cols - j);
+            out[j..j + there].copy_from_slice(&sums[..there]);
         }
         return;
     }
