@@ -152,7 +152,7 @@ thread_local! {
     static ROOM: RefCell<Store> = const { RefCell::new(Store::EMPTY) };
 }
 
-/// Calls `f`, which must not call it again, with room for `len` numbers, whatever they are.
+/// Calls `f` with room for `len` numbers, whatever they are.
 fn with_room<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     // Not there any more in a destructor of another thread-local value.
     let mut room = ROOM.try_with(|own| own.replace(Store::EMPTY)).unwrap_or(Store::EMPTY);
