@@ -198,7 +198,7 @@ fn signed(stride: usize) -> isize {
 impl<'a, T> MatRef<'a, T> {
     /// A dense row-major `rows` x `cols` matrix; the slice holds exactly its elements.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self> {
-        check_dense("the slice of a row-major matrix", data.len(), rows, cols)?;
+        check_dense("the slice of a dense matrix", data.len(), rows, cols)?;
         // SAFETY: the length was checked against the shape.
         Ok(unsafe { Self::from_raw(data.as_ptr(), rows, cols, signed(cols), 1) })
     }
@@ -277,7 +277,7 @@ impl<T: Copy> MatRef<'_, T> {
 impl<'a, T> MatMut<'a, T> {
     /// A dense row-major `rows` x `cols` matrix; the slice holds exactly its elements.
     pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
-        check_dense("the slice of a row-major matrix", data.len(), rows, cols)?;
+        check_dense("the slice of a dense matrix", data.len(), rows, cols)?;
         // SAFETY: the length was checked against the shape, and dense rows do not overlap.
         Ok(unsafe { Self::from_raw(data.as_mut_ptr(), rows, cols, signed(cols), 1) })
     }

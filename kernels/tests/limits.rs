@@ -26,6 +26,9 @@ fn strides_and_sizes_without_elements() {
     let gemm = Gemm::<f32>::new();
     assert_eq!(gemm.pack_b(MatRef::<f32>::new(&[], 0, ALL).unwrap()).unwrap().shape(), (0, ALL));
     assert_eq!(gemm.pack_a(MatRef::<f32>::new(&[], ALL, 0).unwrap()).unwrap().shape(), (ALL, 0));
+    // Nor any of the other kind.
+    assert_eq!(gemm.pack_a(MatRef::<f32>::new(&[], 0, ALL).unwrap()).unwrap().shape(), (0, ALL));
+    assert_eq!(gemm.pack_b(MatRef::<f32>::new(&[], ALL, 0).unwrap()).unwrap().shape(), (ALL, 0));
     // There is one element, but panels would be of 2^50.
     let error = gemm.pack_b(MatRef::with_strides(&[1.0], 1 << 30, 1 << 20, 0, 0).unwrap()).unwrap_err();
     assert!(error.to_string().contains("1073741824"), "{error}");

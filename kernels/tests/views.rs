@@ -7,7 +7,7 @@ fn a_view_must_fit_its_slice() {
     let x = [0.0f32; 10];
     assert!(MatRef::new(&x, 2, 5).is_ok());
     let error = MatRef::new(&x, 3, 4).unwrap_err().to_string();
-    assert_eq!(error, "the slice of a row-major matrix has length 10, but the other operands need 12");
+    assert_eq!(error, "the slice of a dense matrix has length 10, but the other operands need 12");
     assert!(MatRef::new(&x, usize::MAX, 2).is_err(), "the product of the sizes overflows");
     assert!(MatRef::with_strides(&x, 2, 3, 7, 1).is_ok());
     let error = MatRef::with_strides(&x, 2, 3, 8, 1).unwrap_err().to_string();

@@ -93,6 +93,8 @@ impl<T: Element> Packed<T> {
             Some(unit) => (LINES, (unit.panel)(precision, k)),
             None => (width, width.checked_mul(k)),
         };
+        // Lines that are not there may have any length.
+        let size = if lines == 0 { Some(0) } else { size };
         let panels = size
             .and_then(|size| Buffer::new::<T>(lines.div_ceil(width).checked_mul(size)?))
             .ok_or(Error::OutOfBounds { len: isize::MAX.cast_unsigned(), shape: (rows, cols), strides: (width, k) })?;
