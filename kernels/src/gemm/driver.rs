@@ -369,7 +369,7 @@ unsafe fn blocks<T: Float>(
     });
 }
 
-/// Bytes of B from which it comes from memory.
+/// Bytes of B from which fetching it pays: so much of it comes from memory.
 const FAR: usize = 12 << 20;
 
 /// Fetches a block of B, whose columns are adjacent, in the order of its rows: tiles read a piece of each row, one

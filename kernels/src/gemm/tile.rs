@@ -17,7 +17,7 @@
 //! lanes): the last two columns of ten take a quarter of an FMA and a blend of each row, instead of an FMA.
 //!
 //! ```text
-//!   shared_b   b8 b9 b8 b9         += product of these two:  c08 c09 c18 c19
+//!   last of b b8 b9 b8 b9         += product of these two:  c08 c09 c18 c19
 //!   shared_a   a0 a0 a1 a1
 //! ```
 
@@ -168,7 +168,14 @@ impl<S: Simd<T>, T, const SHARE: usize> Row<S, T, SHARE> {
     unsafe fn load(&self, p: *const T, j: usize, last: bool) -> S::V {
         let p = p.wrapping_add(j * S::LANES);
         // SAFETY: the caller's promise.
-        unsafe { if SHARE > 0 && last { self.s.load_masked(p, self.mask) } else { self.s.load(p) } }
+        unsafe {
+            match SHARE {
+                1 if last => self.s.load_masked(p, self.mask),
+                // For each of the rows that share it.
+                2.. if last => self.s.load_repeated(p, S::LANES / SHARE),
+                _ => self.s.load(p),
+            }
+        }
     }
 
     /// # Safety
@@ -264,24 +271,15 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         for _ in 0..left {
             // Without a register to keep it in, the mask is read each time.
             let tight = SHARE == 1 && MR * NV + NV + 2 > S::REGISTERS;
-            let row = if tight {
-                Row { mask: s.first(opaque_stride(t.last.cast_signed()).cast_unsigned()), ..row }
-            } else {
-                Row { ..row }
-            };
+            let mask = if tight { s.first(opaque_stride(t.last.cast_signed()).cast_unsigned()) } else { row.mask };
+            let row = Row::<S, T, SHARE> { s, mask };
             let mut bv = [s.splat(T::ZERO); NV];
             for j in 0..NV {
                 let panel = b.wrapping_offset((j / PANEL) as isize * t.b_panel);
-                // SAFETY: vector j of row p of B, or the lanes in use.
-                bv[j] = unsafe {
-                    match SHARE > 1 && j == NV - 1 {
-                        true => s.load_repeated(panel.wrapping_add(j % PANEL * S::LANES), lanes),
-                        false => row.load(panel, j % PANEL, j == NV - 1),
-                    }
-                };
+                // SAFETY: vector j of row p of B.
+                bv[j] = unsafe { row.load(panel, j % PANEL, j == NV - 1) };
             }
-            let shared_b = bv[NV - 1];
-            let mut shared_a = shared_b;
+            let mut shared_a = bv[NV - 1];
             for i in 0..MR {
                 // SAFETY: row i of column p of A.
                 let av = s.splat(unsafe { *group[i / 4].wrapping_offset(a_row[i % 4]) });
@@ -298,7 +296,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                     let (with, place) = (i / SHARE, i % SHARE);
                     shared_a = if place == 0 { av } else { s.select(s.first(place * lanes), shared_a, av) };
                     if place == SHARE - 1 || i == MR - 1 {
-                        shared[with] = s.fma(shared_a, shared_b, shared[with]);
+                        shared[with] = s.fma(shared_a, bv[NV - 1], shared[with]);
                     }
                 }
             }
