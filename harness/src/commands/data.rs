@@ -14,10 +14,6 @@ pub struct Args {
     data: Option<PathBuf>,
 }
 
-/// As [`Mnist`] reads them, or with `.gz`.
-const FILES: [&str; 4] =
-    ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
-
 impl Args {
     /// The directory: the one that was named, else that of the workspace.
     pub fn dir(&self) -> Result<PathBuf> {
@@ -28,7 +24,7 @@ impl Args {
     pub fn files(&self) -> Vec<PathBuf> {
         let Ok(dir) = self.dir() else { return Vec::new() };
         let file = |name: &str| [dir.join(name), dir.join(format!("{name}.gz"))];
-        FILES.into_iter().flat_map(file).collect()
+        Mnist::FILES.into_iter().flat_map(file).collect()
     }
 
     /// Reads the images: a model that is trained on some can be tested on the others.

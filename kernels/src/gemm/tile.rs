@@ -17,7 +17,7 @@
 //! lanes): the last two columns of ten take a quarter of an FMA and a blend of each row, instead of an FMA.
 //!
 //! ```text
-//!   last of b b8 b9 b8 b9         += product of these two:  c08 c09 c18 c19
+//!   bv[last]   b8 b9 b8 b9         += product of these two:  c08 c09 c18 c19
 //!   shared_a   a0 a0 a1 a1
 //! ```
 

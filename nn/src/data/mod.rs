@@ -372,16 +372,17 @@ pub struct Mnist {
 }
 
 impl Mnist {
+    /// The names of the files, each of which may end with `.gz`: images and labels to train on, then to test with.
+    pub const FILES: [&'static str; 4] =
+        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+
     /// Reads the four files from a directory, each under its plain name or with `.gz` (the plain one wins).
     ///
     /// # Errors
     /// Whatever is missing or wrong, with the file and the numbers.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
-        let dir = dir.as_ref();
-        Ok(Self {
-            test: Self::load_test(dir)?,
-            train: load(dir, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")?,
-        })
+        let (dir, [images, labels, ..]) = (dir.as_ref(), Self::FILES);
+        Ok(Self { test: Self::load_test(dir)?, train: load(dir, images, labels)? })
     }
 
     /// Reads the test set alone.
@@ -389,7 +390,8 @@ impl Mnist {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_test(dir: impl AsRef<Path>) -> Result<Dataset> {
-        load(dir.as_ref(), "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+        let [.., images, labels] = Self::FILES;
+        load(dir.as_ref(), images, labels)
     }
 }
 
