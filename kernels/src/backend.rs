@@ -83,6 +83,12 @@ impl<T: Float> Kernel<T> {
         if m <= self.mr { n <= width(m) } else { m <= self.tiles.len() && n == width(m) }
     }
 
+    /// Columns of the vectors that hold `n` columns. Lanes are a power of two, and a division takes as long as a tile.
+    #[inline(always)]
+    pub(crate) fn whole(&self, n: usize) -> usize {
+        (n + self.lanes - 1) & !(self.lanes - 1)
+    }
+
     /// Columns of the widest tile for a problem of `m` rows: whole panels.
     #[inline]
     pub(crate) fn width(&self, m: usize) -> usize {

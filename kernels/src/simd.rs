@@ -222,6 +222,10 @@ pub(crate) const TINY: f32 = 1.0 / (1u128 << 64) as f32;
 /// Bytes of a cache line.
 pub(crate) const LINE: usize = 64;
 
+/// On the stack, it may or may not be so by chance: its vectors never lie in two lines then.
+#[repr(align(64))]
+pub(crate) struct Aligned<X>(pub X);
+
 /// Asks for the cache line at `p`, any address at all, to be brought into the first cache, or if it is `FAR` into the
 /// second; nothing where there is no such instruction.
 #[inline(always)]

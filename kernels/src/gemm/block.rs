@@ -13,9 +13,10 @@ use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::par::nth;
-use crate::simd::{LINE, prefetch};
+use crate::simd::{Aligned, LINE, prefetch};
 use crate::view::times;
 use std::hint::assert_unchecked;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Cuts `total` into the fewest parts of at most `most`, as equal as they can be: their starts and lengths.
@@ -57,6 +58,32 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Opt
         }
         // SAFETY: a row of tiles of the caller's problem.
         unsafe { row(kernel, x, (i, rows), a, width) };
+    }
+}
+
+/// Elements of a B that is copied onto the stack.
+const ROOM: usize = 1024;
+
+/// Whether a B of this depth and so many columns can be.
+#[inline(always)]
+pub(crate) fn has_room<T: Float>(kernel: &Kernel<T>, k: usize, n: usize) -> bool {
+    k.max(n) <= ROOM && k * kernel.whole(n) <= ROOM
+}
+
+/// As [`run`], for any B that there is room for: its rows are copied, dense.
+///
+/// # Safety
+/// As there, but for B's columns, which may be apart.
+#[inline(never)]
+pub(crate) unsafe fn copied<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
+    let mut room = Aligned([MaybeUninit::<T>::uninit(); ROOM]);
+    let (to, width) = (room.0.as_mut_ptr().cast(), kernel.whole(x.n));
+    let lines = Pack { from: x.b.t(), lines: x.n, k: x.k, to, width, precision: Precision::F32 };
+    let b = Matrix::view(to, width as isize, 1);
+    // SAFETY: the caller's B, for which there is room; then its problem, with adjacent columns.
+    unsafe {
+        (kernel.pack)(&lines);
+        run(kernel, &Problem { b, ..*x }, None);
     }
 }
 

@@ -133,8 +133,8 @@ pub(crate) enum Method {
     Tile,
     /// One row times rows or columns that are contiguous, or bf16 numbers; or a few, as [`gemv::few`] tells.
     Vector,
-    /// Loops 2 and 1 alone, operands where they lie.
-    Direct,
+    /// Loops 2 and 1 alone, operands where they lie, but for a small B that is copied.
+    Direct { copy_b: bool },
     /// All loops; what is packed is rounded to the precision, what is not is read where it lies.
     Blocks { pack_a: bool, pack_b: bool, blocking: Blocking, precision: Precision },
     /// On the tile unit, as it does it.
@@ -171,12 +171,16 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
     let mut jobs = (1, 1);
-    // How many threads pay, before it costs anything to ask how many there are.
-    let paid = m.saturating_mul(n).saturating_mul(x.k) / tuning.thread_work.max(1);
-    let threads = if paid < 2 { 1 } else { paid.min(set.par.threads()).min(MOST) };
-    if threads > 1 {
-        jobs = grid(kernel, (m, x.k, n), threads, paid);
-        (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
+    // How many threads pay, before it costs anything to ask how many there are. A division takes as long as a small
+    // tile: none here and below where a product is small.
+    let (work, worth) = (m.saturating_mul(n).saturating_mul(x.k), tuning.thread_work.max(1));
+    if work / 2 >= worth {
+        let paid = work / worth;
+        let threads = paid.min(set.par.threads()).min(MOST);
+        if threads > 1 {
+            jobs = grid(kernel, (m, x.k, n), threads, paid);
+            (m, n) = (m.div_ceil(jobs.0), n.div_ceil(jobs.1));
+        }
     }
     if let Some(blocking) = set.blocking {
         let blocking = blocking.fit(kernel.nr);
@@ -199,14 +203,14 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let in_place = !pack_b && !b.packed;
     // Without a copy, all of B is one block where it is read once, or stays near.
     let whole = if in_place { x.k <= CHUNK || x.k.saturating_mul(n) <= tuning.near / 2 } else { m <= kernel.mr };
-    if whole && !pack_a && !pack_b {
-        return route(Method::Direct, jobs);
+    let copy_b = pack_b && !b.bf16 && block::has_room(kernel, x.k, n);
+    if !pack_a && (copy_b || (whole && !pack_b)) {
+        return route(Method::Direct { copy_b }, jobs);
     }
     let blocking = match in_place {
-        true => tuning.blocks_in_place(),
-        false => tuning.blocks(kernel, (m, x.k), b.col == 1 && !b.bf16),
+        true => tuning.blocks_in_place().fit(kernel.nr),
+        false => tuning.blocks(kernel, (m, x.k, n), b.col == 1 && !b.bf16),
     };
-    let blocking = blocking.fit(kernel.nr);
     route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
 }
 
@@ -305,7 +309,9 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, s
         // SAFETY: as above.
         Method::Vector => unsafe { block::vector(kernel, x, space) },
         // SAFETY: as above.
-        Method::Tile | Method::Direct => unsafe { block::run(kernel, x, None) },
+        Method::Direct { copy_b: true } => unsafe { block::copied(kernel, x) },
+        // SAFETY: as above.
+        Method::Tile | Method::Direct { .. } => unsafe { block::run(kernel, x, None) },
         // SAFETY: as above.
         Method::Blocks { pack_a, pack_b, blocking, precision } => unsafe {
             blocks(kernel, x, (pack_a, pack_b), precision, blocking, space);
@@ -335,7 +341,8 @@ unsafe fn blocks<T: Float>(
     // A view may repeat its elements, so depth can be any number: what does not fit is refused by the workspace.
     let room = |lines: usize| lines.saturating_mul(depth).checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
     let room_a = if pack_a { room(kernel.mr) } else { 0 };
-    let room_b = if pack_b { room(nc.min(x.n.next_multiple_of(kernel.nr))) } else { 0 };
+    // A panel more than there may be: cheaper than to count them.
+    let room_b = if pack_b { room(nc.min(x.n).saturating_add(kernel.nr)) } else { 0 };
     let from_memory = !pack_b && !x.b.packed && x.k.saturating_mul(x.n) > FAR / size_of::<T>();
     workspace::with(space, room_a.saturating_add(room_b), |room: *mut T| {
         let panel = if pack_a { Some((room, precision)) } else { None };
@@ -383,9 +390,12 @@ fn fetch<T: Float>(x: &Problem<T>) {
 }
 
 /// Cuts `total` into nearly equal parts of at most `most`, all but the last a multiple of `unit`.
+#[inline]
 fn split_at(total: usize, most: usize, unit: usize) -> impl Iterator<Item = (usize, usize)> {
-    let units = total.div_ceil(unit);
-    split(units, most.div_ceil(unit)).map(move |(u, len)| (u * unit, (len * unit).min(total - u * unit)))
+    let one = total <= most;
+    let (unit, most) = if one { (total, 1) } else { (unit, most.div_ceil(unit)) };
+    let units = if one { usize::from(total > 0) } else { total.div_ceil(unit) };
+    split(units, most).map(move |(u, len)| (u * unit, (len * unit).min(total - u * unit)))
 }
 
 /// No products: C <- epilogue(beta C).

@@ -80,7 +80,8 @@ impl fmt::Display for Explanation {
                 let what = if rows > 1 { "a few rows" } else { "matrix-vector" };
                 writeln!(f, "  route    {what}: the matrix is read once, as it lies{widened}")?;
             }
-            Method::Direct => writeln!(f, "  route    direct: both operands are read where they lie")?,
+            Method::Direct { copy_b: true } => writeln!(f, "  route    direct: A {}, B is copied", how(false, a))?,
+            Method::Direct { .. } => writeln!(f, "  route    direct: both operands are read where they lie")?,
             Method::Blocks { pack_a, pack_b, blocking, .. } => blocked(f, pack_a, pack_b, blocking)?,
             Method::Tiles(Tiled { nc, .. }) => {
                 blocked(f, !a.packed, !b.packed, Blocking { kc: CHUNK, nc })?;

@@ -14,7 +14,7 @@ use super::precision::Convert;
 use super::tile::{Float, opaque, opaque_stride};
 use crate::CHUNK;
 use crate::bf16::Bf16;
-use crate::simd::{GROUP, LINE, Simd, SimdF32, prefetch};
+use crate::simd::{Aligned, GROUP, LINE, Simd, SimdF32, prefetch};
 use crate::view::times;
 use std::array::from_fn;
 use std::mem::MaybeUninit;
@@ -235,10 +235,6 @@ const ROWS: usize = 16;
 
 /// Vectors of sums that are in registers meanwhile.
 const WIDE: usize = 8;
-
-/// On the stack, it may or may not be so by chance: its vectors never lie in two lines then.
-#[repr(align(64))]
-struct Aligned<X>(X);
 
 /// All of C, where B's rows are contiguous.
 ///

@@ -26,7 +26,8 @@ pub(crate) struct Pack<T> {
     pub k: usize,
     /// Room for the panels: that of lines `j..` begins at `j * k`.
     pub to: *mut T,
-    /// Lines of a panel. The last one may have fewer; the places of those that are not there stay as they are.
+    /// Lines of a panel. The last one may have fewer; the places of those that are not there stay as they are, or
+    /// become 0.
     pub width: usize,
     /// What its elements are rounded to; a tile unit's packer splits them for it.
     pub precision: Precision,
@@ -74,9 +75,11 @@ pub(crate) unsafe fn pack<S: Convert<T>, T: Float>(x: &Pack<T>) {
             }
         },
     );
-    for first in (0..x.lines).step_by(x.width) {
-        // SAFETY: a panel that was just written.
-        unsafe { S::round(x, first) };
+    if x.precision != Precision::F32 {
+        for first in (0..x.lines).step_by(x.width) {
+            // SAFETY: a panel that was just written.
+            unsafe { S::round(x, first) };
+        }
     }
 }
 
@@ -93,9 +96,12 @@ struct Panel<T> {
 /// Calls `f` for each panel.
 #[inline(always)]
 fn panels<T>(x: &Pack<T>, mut f: impl FnMut(&Panel<T>)) {
-    for first in (0..x.lines).step_by(x.width) {
+    // `step_by` would divide, which takes as long as a small panel.
+    let mut first = 0;
+    while first < x.lines {
         let lines = x.width.min(x.lines - first);
         f(&Panel { first, lines, to: x.to.wrapping_add(first * x.k) });
+        first += lines;
     }
 }
 
@@ -140,8 +146,11 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
 unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
     let (line, width) = (x.from.row, x.width);
     let most = if crowded::<T>(line, 4096) { S::LANES } else { panel.lines };
-    for first in (0..panel.lines).step_by(most) {
+    let mut next = 0;
+    while next < panel.lines {
+        let first = next;
         let lines = most.min(panel.lines - first);
+        next += lines;
         let mut next_from = x.from.at(panel.first + first, 0).ptr.cast_const();
         let mut next_to = panel.to.wrapping_add(first);
         for p in (0..x.k).step_by(S::LANES) {
@@ -152,28 +161,47 @@ unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
             let whole = if steps == S::LANES { lines / S::LANES } else { 0 };
             for _ in 0..whole {
                 // SAFETY: `LANES` steps of as many lines, and their places in the panel.
-                unsafe { square::<S, T, true>(s, from, line, to, width, S::LANES, steps) };
+                unsafe { square(s, from, line, to, width) };
                 (from, to) = (from.wrapping_offset(S::LANES as isize * line), to.wrapping_add(S::LANES));
             }
-            let mut left = lines - whole * S::LANES;
-            while left > 0 {
+            let mut at = whole * S::LANES;
+            while at < lines {
                 // SAFETY: the lines or steps that are left.
-                unsafe { square::<S, T, false>(s, from, line, to, width, left.min(S::LANES), steps) };
+                unsafe { part(s, from, line, to, width, (lines - at).min(S::LANES), steps, width - first - at) };
                 from = from.wrapping_offset((S::LANES as isize).wrapping_mul(line));
                 to = to.wrapping_add(S::LANES);
-                left = left.saturating_sub(S::LANES);
+                at += S::LANES;
             }
         }
     }
 }
 
-/// Transposes one square, of which `FULL` says that all `LANES` by `LANES` elements are in use.
+/// Transposes a square of `LANES` by `LANES` elements.
 ///
 /// # Safety
-/// `lines` by `steps` elements are readable at `from`, `line` apart, and `steps` by `lines` writable at `to`, `step`
-/// apart.
+/// They are readable at `from`, `line` apart, and writable at `to`, `step` apart.
 #[inline(always)]
-unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
+unsafe fn square<S: Simd<T>, T: Float>(s: S, from: *const T, line: isize, to: *mut T, step: usize) {
+    let half = S::LANES / 2;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (r, row) in load_half::<S, T, false>(s, from, line)[..half].iter().enumerate() {
+            s.store(to.add(r * step), *row);
+        }
+        for (r, row) in load_half::<S, T, true>(s, from, line)[..half].iter().enumerate() {
+            s.store(to.add((half + r) * step), *row);
+        }
+    }
+}
+
+/// Transposes part of a square. Whole vectors are written where a step has so many `places` from here on: what a tile
+/// reads at once should not have come in pieces, which it would wait for.
+///
+/// # Safety
+/// `lines` by `steps` elements are readable at `from`, `line` apart, and `steps` by `places` writable at `to`, `step`
+/// apart; there are no more lines than places.
+#[inline(always)]
+unsafe fn part<S: Simd<T>, T: Float>(
     s: S,
     from: *const T,
     line: isize,
@@ -181,23 +209,15 @@ unsafe fn square<S: Simd<T>, T: Float, const FULL: bool>(
     step: usize,
     lines: usize,
     steps: usize,
+    places: usize,
 ) {
-    // SAFETY: the caller's promise; a square has the places of `lines` elements in each step.
+    let across = s.first(lines);
+    // SAFETY: the caller's promise.
     unsafe {
-        if FULL {
-            let half = S::LANES / 2;
-            for (r, row) in load_half::<S, T, false>(s, from, line)[..half].iter().enumerate() {
-                s.store(to.add(r * step), *row);
-            }
-            for (r, row) in load_half::<S, T, true>(s, from, line)[..half].iter().enumerate() {
-                s.store(to.add((half + r) * step), *row);
-            }
-        } else {
-            let across = s.first(lines);
-            for (r, row) in load_part(s, from, line, lines, steps)[..S::LANES].iter().enumerate() {
-                if r < steps {
-                    s.store_masked(to.wrapping_add(r * step), across, *row);
-                }
+        for (r, row) in load_part(s, from, line, lines, steps)[..S::LANES].iter().enumerate() {
+            if r < steps {
+                let to = to.wrapping_add(r * step);
+                if places >= S::LANES { s.store(to, *row) } else { s.store_masked(to, across, *row) }
             }
         }
     }

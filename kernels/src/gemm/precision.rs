@@ -200,7 +200,7 @@ pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: Problem<T>, set: Settings<'
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
     let blocking = set.blocking.unwrap_or_else(|| match unit {
         true => amx::blocking(tuning, precision),
-        false => tuning.blocks(kernel, (x.m, x.k), false),
+        false => tuning.blocks(kernel, (x.m, x.k, x.n), false),
     });
     let route = driver::route(kernel, &x, Settings { blocking: Some(blocking), ..set });
     match route.method {

@@ -102,24 +102,34 @@ impl Tuning {
         Blocking { kc: CHUNK, nc: self.near / 2 / CHUNK }
     }
 
-    /// The block sizes for a problem of `m` rows and depth `k`.
+    /// The block sizes, as the loops can use them, for a problem of `m` rows, depth `k` and `n` columns.
     ///
-    /// Where all of m is one row of tiles, a block is read only once, and is as wide as one tile, to stay in the first
-    /// cache; but not that of a B that is read `in_rows`, which take longer in pieces. An A
-    /// that is smaller than a block can be read for each of many: then they are narrow and deep, and stay in the second
-    /// cache, of which they fill three quarters.
-    pub(crate) fn blocks<T: Float>(&self, kernel: &Kernel<T>, (m, k): (usize, usize), in_rows: bool) -> Blocking {
-        if m <= kernel.mr && !in_rows {
-            return Blocking { kc: CHUNK, nc: kernel.width(m) };
+    /// Where all of m is one row of tiles, a block is read only once, and is no larger than a panel, to stay in the
+    /// first cache; but not that of a B that is read `in_rows`, which take longer in pieces. An A that is smaller than
+    /// a block can be read for each of many: then they are narrow and deep, and stay in the second cache, of which they
+    /// fill three quarters.
+    pub(crate) fn blocks<T: Float>(
+        &self,
+        kernel: &Kernel<T>,
+        (m, k, n): (usize, usize, usize),
+        in_rows: bool,
+    ) -> Blocking {
+        let once = m <= kernel.mr && !in_rows;
+        let most = if once { CHUNK * kernel.width(m) } else { self.block.min(self.near) };
+        // One block, by no division.
+        if k <= CHUNK && k.saturating_mul(n) <= most {
+            return Blocking { kc: CHUNK, nc: n };
         }
-        let (block, kc) = if m.saturating_mul(k) <= self.block {
+        let (block, kc) = if once {
+            (most, CHUNK)
+        } else if m.saturating_mul(k) <= self.block {
             let block = self.near.saturating_add(self.near / 2).min(self.block);
             (block, deepest(block, 4 * kernel.nr))
         } else {
             (self.block, self.kc)
         };
         let kc = kc.min(k).max(1);
-        Blocking { kc, nc: block / kc }
+        Blocking { kc, nc: block / kc }.fit(kernel.nr)
     }
 }
 
