@@ -8,7 +8,7 @@ use super::finish::{Epilogue, Finish};
 use super::gemv::Gemv;
 use super::pack::Pack;
 use super::precision::Precision;
-use super::tile::{Float, Shape, Tile, TileFn, panels};
+use super::tile::{Float, Shape, Tile, TileFn, opaque_stride, panels};
 use super::workspace::{self, Workspace};
 use crate::CHUNK;
 use crate::backend::Kernel;
@@ -78,7 +78,9 @@ pub(crate) fn has_room<T: Float>(kernel: &Kernel<T>, k: usize, n: usize) -> bool
 pub(crate) unsafe fn copied<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     let mut room = Aligned([MaybeUninit::<T>::uninit(); ROOM]);
     let (to, width) = (room.0.as_mut_ptr().cast(), kernel.whole(x.n));
-    let lines = Pack { from: x.b.t(), lines: x.n, k: x.k, to, width, precision: Precision::F32 };
+    // Hidden, or both strides are swapped as one vector, which waits for the halves that were just written.
+    let from = Matrix { col: opaque_stride(x.b.row), row: x.b.col, ..x.b };
+    let lines = Pack { from, lines: x.n, k: x.k, to, width, precision: Precision::F32 };
     let b = Matrix::view(to, width as isize, 1);
     // SAFETY: the caller's B, for which there is room; then its problem, with adjacent columns.
     unsafe {

@@ -4,7 +4,7 @@ use crate::backend::{Backend, Kernel};
 use crate::bf16::Bf16;
 use crate::gemm::tile::{self, Tiles};
 use crate::math::math;
-use crate::simd::{Isa, Simd, SimdF32};
+use crate::simd::{Aligned, Isa, Simd, SimdF32};
 use crate::wide::Wide;
 use std::arch::x86_64::*;
 
@@ -133,9 +133,9 @@ unsafe fn twice(p: *const f32) -> __m256 {
 }
 
 /// A window of 8 entries that starts at `8 - n` selects the first `n` lanes.
-static WINDOW_F32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+static WINDOW_F32: Aligned<[i32; 16]> = Aligned([-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0]);
 /// The same for 4 doubles.
-static WINDOW_F64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+static WINDOW_F64: Aligned<[i64; 8]> = Aligned([-1, -1, -1, -1, 0, 0, 0, 0]);
 
 impl Simd<f32> for Avx2 {
     type V = __m256;
@@ -178,7 +178,7 @@ impl Simd<f32> for Avx2 {
     fn first(self, n: usize) -> __m256i {
         debug_assert!(n <= 8);
         // SAFETY: the token; the window starts 8 - n <= 8 into 2 * 8 entries.
-        unsafe { _mm256_loadu_si256(WINDOW_F32.as_ptr().add(8 - n).cast()) }
+        unsafe { _mm256_loadu_si256(WINDOW_F32.0.as_ptr().add(8 - n).cast()) }
     }
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f32, mask: __m256i) -> __m256 {
@@ -307,7 +307,7 @@ impl Simd<f64> for Avx2 {
     fn first(self, n: usize) -> __m256i {
         debug_assert!(n <= 4);
         // SAFETY: the token; the window starts 4 - n <= 4 into 2 * 4 entries.
-        unsafe { _mm256_loadu_si256(WINDOW_F64.as_ptr().add(4 - n).cast()) }
+        unsafe { _mm256_loadu_si256(WINDOW_F64.0.as_ptr().add(4 - n).cast()) }
     }
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f64, mask: __m256i) -> __m256d {
