@@ -171,12 +171,24 @@ impl<T: Float> Single<T> {
 /// Columns of bf16 numbers that are widened together, for a row of A.
 const WIDENED: usize = 64;
 
-/// Computes a problem of one row, without packing B. Columns of bf16 numbers are widened, a chunk of some of them at a
+/// Computes a problem of one row, or of a few, without packing B. Columns of bf16 numbers are widened, a chunk of some of them at a
 /// time, into a near cache, and read there.
 ///
 /// # Safety
 /// As [`run`], but for A, which may hold bf16 numbers, and B, which may, too, or whose rows or columns are contiguous.
 pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space: Option<&Workspace>) {
+    if x.c.col != 1 {
+        for (j, n) in split(x.n, TILE_MAX / x.m) {
+            let part = Problem { n, b: x.b.at(0, j), epilogue: None, ..*x };
+            let there = |c, c_row| {
+                // SAFETY: a part of the caller's problem, at the place that `scattered` gives.
+                unsafe { vector(kernel, &Problem { c: Matrix::view(c, c_row, 1), ..part }, space) }
+            };
+            // SAFETY: as above.
+            unsafe { scattered(kernel, x, (0, x.m), (j, n), there) };
+        }
+        return;
+    }
     // From one column to the next, so far that they do not share sets of a cache.
     const APART: usize = CHUNK + LINE;
     let gemv = |(p, k), (j, n), a: Matrix<T>, b: Matrix<T>| {

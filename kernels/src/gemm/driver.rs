@@ -4,7 +4,7 @@
 use super::amx::{BLOCK, Tiled};
 use super::block::{self, split};
 use super::finish::{Epilogue, Finish};
-use super::gemv::{self, FEW};
+use super::gemv;
 use super::pack::Pack;
 use super::precision::{self, Precision};
 use super::tile::Float;
@@ -154,9 +154,11 @@ pub(crate) struct Settings<'a> {
 /// Chooses the route, whatever the problem's places and factors.
 #[inline(always)]
 pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
-    // A vector of C is made of adjacent columns. A single column is better seen as a row. Panels have their side.
+    // A vector of C is made of adjacent columns. A single column is better seen as a row, and a long one even where its
+    // elements are apart. Panels have their side.
     let sides = !x.a.packed && !x.b.packed;
-    let transposed = sides && x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
+    let column = x.n == 1 && (x.m > kernel.mr || (x.m > 1 && x.c.row == 1)) && (x.a.row == 1 || x.a.col == 1);
+    let transposed = sides && (column || (x.c.row == 1 && x.c.col != 1));
     let (mut m, mut n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
     if m == 0 || n == 0 || x.k == 0 {
         return Route::SCALE;
@@ -166,7 +168,8 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     let route = |method, jobs| Route { transposed, method, jobs };
     let place = (b.col == 1 || b.packed) && (!a.packed || m <= kernel.mr) && !(a.bf16 | b.bf16);
-    if set.blocking.is_none() && place && (transposed || x.c.col == 1) && kernel.is_tile(m, n) {
+    let adjacent = 1 == if transposed { x.c.row } else { x.c.col };
+    if set.blocking.is_none() && place && adjacent && kernel.is_tile(m, n) {
         return route(Method::Tile, (1, 1));
     }
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
@@ -187,11 +190,16 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         let (pack_a, pack_b) = (!a.packed, !b.packed);
         return route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs);
     }
-    let vector = m == 1 && !a.packed && !b.packed && (b.bf16 || b.row == 1 || b.col == 1);
-    let few = m <= FEW && a.col == 1 && b.row == 1 && !(a.packed | b.packed | a.bf16 | b.bf16);
-    let few = few && (transposed || x.c.col == 1) && gemv::few::<T>(kernel.lanes, n, b.col);
-    if (vector && (x.c.row == 1 || x.c.col == 1)) || few {
+    // Of a B whose columns are contiguous whole squares are turned; where there are none, it is copied.
+    let turns = x.k >= kernel.lanes || n < kernel.lanes;
+    let vector = m == 1 && !a.packed && !b.packed && (b.bf16 || b.col == 1 || (b.row == 1 && turns));
+    let contiguous = a.col == 1 && b.row == 1 && !(a.packed | b.packed | a.bf16 | b.bf16);
+    if vector || (contiguous && gemv::few::<T>(kernel.lanes, (m, x.k, n), b.col)) {
         return route(Method::Vector, jobs);
+    }
+    // A few columns are a few rows, seen from the other side.
+    if contiguous && gemv::few::<T>(kernel.lanes, (n, x.k, m), a.row) {
+        return Route { transposed: !transposed, method: Method::Vector, jobs: (jobs.1, jobs.0) };
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy.

@@ -39,7 +39,7 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, precision, layouts: [a, b, _], route, .. } = self;
+        let Self { backend, precision, layouts: [a, b, c], route, .. } = self;
         let why = if self.pinned { "pinned" } else { "best that this CPU supports" };
         let order = |layout: &Layout| match layout {
             Layout { packed: false, row_stride: 1, col_stride, .. } if *col_stride != 1 => " (column-major)",
@@ -58,7 +58,8 @@ impl fmt::Display for Explanation {
         }
         writeln!(f, "  tile     {}x{}", self.tile.0, self.tile.1)?;
         if route.transposed {
-            writeln!(f, "  seen as  C' = B' A', as the rows of C are adjacent: A and B change places below")?;
+            let why = if c.row_stride == 1 { "the rows of C are adjacent" } else { "C has few columns" };
+            writeln!(f, "  seen as  C' = B' A', as {why}: A and B change places below")?;
         }
         let how = |packed_now: bool, layout: &Layout| match (packed_now, layout) {
             (_, Layout { bf16: true, .. }) => "is packed, from bf16",

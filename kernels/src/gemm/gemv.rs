@@ -58,11 +58,15 @@ pub(crate) const FEW: usize = 4;
 /// Groups of columns side by side with several rows.
 const PAIR: usize = 2;
 
-/// Whether a few rows of C with so many columns are computed together, sooner than by tiles of a B that is packed for
-/// them: where it was measured to pay, which is with vectors of 32 bytes, and 16 registers for them. Columns of B 4 KiB
-/// apart would take each other's place in the first cache.
-pub(crate) fn few<T>(lanes: usize, n: usize, b_col: isize) -> bool {
-    lanes * size_of::<T>() == 32 && n >= PAIR * lanes && !share_sets::<T>(b_col, SPAN / 8)
+/// Whether a few rows of C are computed together, sooner than by tiles of a B that is packed for them: where it was
+/// measured to pay, which is with vectors of 32 bytes, and 16 registers for them, and enough whole squares for each
+/// row. Columns of B 4 KiB apart would take each other's place in the first cache.
+pub(crate) fn few<T>(lanes: usize, (m, k, n): (usize, usize, usize), b_col: isize) -> bool {
+    m <= FEW
+        && lanes * size_of::<T>() == 32
+        && n >= PAIR * lanes
+        && k >= 24 * (m - 1)
+        && !share_sets::<T>(b_col, SPAN / 8)
 }
 
 /// Whether columns so far apart begin nearly a multiple of `period` bytes from each other, and so in few sets of a
@@ -112,7 +116,7 @@ pub(crate) unsafe fn gemv<S: Convert<T>, T: Float>(x: &Gemv<T>) {
             if x.b_col == 1 {
                 return rows::<S, T, T>(s, x);
             }
-            if x.m > 1 && few::<T>(S::LANES, x.n, x.b_col) {
+            if x.m > 1 && few::<T>(S::LANES, (x.m, x.k, x.n), x.b_col) {
                 return match x.m {
                     2 => together::<S, T, 2>(s, x),
                     _ => together::<S, T, FEW>(s, x),
