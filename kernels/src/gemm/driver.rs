@@ -198,7 +198,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         return route(Method::Vector, jobs);
     }
     // A few columns are a few rows, seen from the other side.
-    if contiguous && gemv::few::<T>(kernel.lanes, (n, x.k, m), a.row) {
+    if contiguous && gemv::few_columns::<T>(kernel.lanes, (m, x.k, n), a.row) {
         return Route { transposed: !transposed, method: Method::Vector, jobs: (jobs.1, jobs.0) };
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
