@@ -85,7 +85,11 @@ pub(crate) unsafe fn copied<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     // SAFETY: the caller's B, for which there is room; then its problem, with adjacent columns.
     unsafe {
         (kernel.pack)(&lines);
-        run(kernel, &Problem { b, ..*x }, None);
+        let x = Problem { b, ..*x };
+        if kernel.is_tile(x.m, x.n) && !x.a.packed {
+            return row(kernel, &x, (0, x.m), x.a, width);
+        }
+        run(kernel, &x, None);
     }
 }
 

@@ -154,11 +154,9 @@ pub(crate) struct Settings<'a> {
 /// Chooses the route, whatever the problem's places and factors.
 #[inline(always)]
 pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
-    // A vector of C is made of adjacent columns. A single column is better seen as a row, and a long one even where its
-    // elements are apart. Panels have their side.
+    // A vector of C is made of adjacent columns. A single column is better seen as a row. Panels have their side.
     let sides = !x.a.packed && !x.b.packed;
-    let column = x.n == 1 && (x.m > kernel.mr || (x.m > 1 && x.c.row == 1)) && (x.a.row == 1 || x.a.col == 1);
-    let transposed = sides && (column || (x.c.row == 1 && x.c.col != 1));
+    let transposed = sides && x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
     let (mut m, mut n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
     if m == 0 || n == 0 || x.k == 0 {
         return Route::SCALE;
@@ -166,12 +164,11 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     if set.precision != Precision::F32 {
         return precision::route(kernel, *x, set);
     }
-    let route = |method, jobs| Route { transposed, method, jobs };
     let place = (b.col == 1 || b.packed) && (!a.packed || m <= kernel.mr) && !(a.bf16 | b.bf16);
-    let adjacent = 1 == if transposed { x.c.row } else { x.c.col };
-    if set.blocking.is_none() && place && adjacent && kernel.is_tile(m, n) {
-        return route(Method::Tile, (1, 1));
+    if set.blocking.is_none() && place && (transposed || x.c.col == 1) && kernel.is_tile(m, n) {
+        return Route { transposed, method: Method::Tile, jobs: (1, 1) };
     }
+    let route = |method, jobs| Route { transposed, method, jobs };
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
     let mut jobs = (1, 1);
     // How many threads pay, before it costs anything to ask how many there are. A division takes as long as a small
@@ -190,15 +187,12 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         let (pack_a, pack_b) = (!a.packed, !b.packed);
         return route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs);
     }
-    // Of a B whose columns are contiguous whole squares are turned; where there are none, it is copied.
-    let turns = x.k >= kernel.lanes || n < kernel.lanes;
-    let vector = m == 1 && !a.packed && !b.packed && (b.bf16 || b.col == 1 || (b.row == 1 && turns));
-    let contiguous = a.col == 1 && b.row == 1 && !(a.packed | b.packed | a.bf16 | b.bf16);
-    if vector || (contiguous && gemv::few::<T>(kernel.lanes, (m, x.k, n), b.col)) {
+    if sides && vector(kernel, (m, x.k, n), a, b) {
         return route(Method::Vector, jobs);
     }
-    // A few columns are a few rows, seen from the other side.
-    if contiguous && gemv::few_columns::<T>(kernel.lanes, (m, x.k, n), a.row) {
+    // A column is a row, seen from the other side, and so are a few, where tiles would leave half of each vector empty.
+    let few = n <= kernel.lanes / 2 && x.k >= 6 * size_of::<T>();
+    if sides && (n == 1 || few) && vector(kernel, (n, x.k, m), b.t(), a.t()) {
         return Route { transposed: !transposed, method: Method::Vector, jobs: (jobs.1, jobs.0) };
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
@@ -220,6 +214,16 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         false => tuning.blocks(kernel, (m, x.k, n), b.col == 1 && !b.bf16),
     };
     route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
+}
+
+/// Whether products of these sizes are those of a vector, or of a few, see [`gemv`]: one row times a B that is read as
+/// it lies, or a few where both operands are contiguous along k.
+fn vector<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>) -> bool {
+    // Of a B whose columns are contiguous whole squares are turned; where there are none, it is copied.
+    let turns = k >= kernel.lanes || n < kernel.lanes;
+    let one = m == 1 && (b.bf16 || b.col == 1 || (b.row == 1 && turns));
+    let contiguous = a.col == 1 && b.row == 1 && !(a.bf16 | b.bf16);
+    one || (contiguous && gemv::few::<T>(kernel.lanes, (m, k, n), b.col))
 }
 
 /// Whether rows so far apart are a multiple of `bytes` apart. At 2 KiB they begin in two sets of the first cache, at 4

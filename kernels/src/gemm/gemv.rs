@@ -69,11 +69,6 @@ pub(crate) fn few<T>(lanes: usize, (m, k, n): (usize, usize, usize), b_col: isiz
         && !share_sets::<T>(b_col, SPAN / 8)
 }
 
-/// Whether a few columns of C are computed so, as the rows of C': tiles would leave half of each vector empty, or more.
-pub(crate) fn few_columns<T>(lanes: usize, (m, k, n): (usize, usize, usize), a_row: isize) -> bool {
-    n <= lanes / 2 && k >= 24 * size_of::<T>() / 4 && few::<T>(lanes, (n, k, m), a_row)
-}
-
 /// Whether columns so far apart begin nearly a multiple of `period` bytes from each other, and so in few sets of a
 /// cache.
 fn share_sets<T>(b_col: isize, period: usize) -> bool {
