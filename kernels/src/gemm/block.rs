@@ -86,8 +86,9 @@ pub(crate) unsafe fn copied<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
     unsafe {
         (kernel.pack)(&lines);
         let x = Problem { b, ..*x };
-        if kernel.is_tile(x.m, x.n) && !x.a.packed {
-            return row(kernel, &x, (0, x.m), x.a, width);
+        if x.c.col == 1 && !x.a.packed && kernel.is_tile(x.m, x.n) {
+            let tile = Single::new(kernel, &x, false);
+            return tile.run(kernel, (x.a.ptr, x.b.ptr, x.c.ptr), (x.alpha, x.beta), x.epilogue);
         }
         run(kernel, &x, None);
     }
@@ -189,7 +190,7 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space:
                 unsafe { vector(kernel, &Problem { c: Matrix::view(c, c_row, 1), ..part }, space) }
             };
             // SAFETY: as above.
-            unsafe { scattered(kernel, x, (0, x.m), (j, n), there) };
+            unsafe { scattered(kernel, x, (0, x.m), (j, n), &there) };
         }
         return;
     }
@@ -275,7 +276,7 @@ unsafe fn one<T: Float>(
             unsafe { tile_fn(&Tile { shape: Shape { c_row, ..tile.shape }, c, ..tile }) }
         };
         // SAFETY: as above.
-        unsafe { scattered(kernel, x, (i, rows), (j, cols), there) };
+        unsafe { scattered(kernel, x, (i, rows), (j, cols), &there) };
     }
 }
 
@@ -337,7 +338,7 @@ unsafe fn scattered<T: Float>(
     x: &Problem<T>,
     (i, rows): (usize, usize),
     (j, cols): (usize, usize),
-    tile: impl FnOnce(*mut T, isize),
+    tile: &dyn Fn(*mut T, isize),
 ) {
     let mut copy = [T::ZERO; TILE_MAX];
     let place = |r: usize, s: usize| x.c.at(i + r, j + s).ptr;
