@@ -323,22 +323,28 @@ impl<'a, T: Element> Gemm<'a, T> {
                 return Ok(());
             }
         }
-        let run = |i: usize, par: &dyn Par| {
-            let (a, b) = (a.get(i), b.get(i));
-            // A batch vouches for the elements of its matrices as views do; what was checked can't have changed.
-            let _ = Gemm { par, ..call }.execute(&a, &b, &c.layout(i), c.place(i));
-        };
         let threads = self.par.threads();
         let tuning = self.tuning.unwrap_or_else(|| &T::kernel(backend).tuned().tuning);
-        if threads > 1 && count >= threads && work / tuning.thread_work.max(1) >= 2 {
+        let shared = threads > 1 && count >= threads && work / tuning.thread_work.max(1) >= 2;
+        let call = if shared { Gemm { par: &Serial, ..call } } else { call };
+        let plan = |i| call.prepare(a.get(i).layout, b.get(i).layout, c.layout(i));
+        let same = if even && count > 0 { Some(plan(0)?) } else { None };
+        let run = |i: usize| {
+            let own = if same.is_none() { plan(i).ok() } else { None };
+            if let Some(plan) = own.as_ref().or(same.as_ref()) {
+                // A batch vouches for the elements of its matrices as views do; what was checked can't have changed.
+                let _ = call.by(plan, &a.get(i), &b.get(i), &c.layout(i), c.place(i));
+            }
+        };
+        if shared {
             let jobs = count.min(4 * threads);
             let some = |job: usize| {
                 let (first, len) = share(count, jobs, job);
-                (first..first + len).for_each(|i| run(i, &Serial));
+                (first..first + len).for_each(run);
             };
             run_once(self.par, jobs, &some);
         } else {
-            (0..count).for_each(|i| run(i, self.par));
+            (0..count).for_each(run);
         }
         Ok(())
     }
