@@ -171,7 +171,7 @@ mod tests {
             let tuning = Tuning::model(kernel, Cpu::get());
             for (m, k) in [(1, 1), (1, 5000), (100, 1), (100, 300), (100, 5000), (100_000, 100_000)] {
                 for in_rows in [false, true] {
-                    let Blocking { kc, nc } = tuning.blocks(kernel, (m, k), in_rows).fit(kernel.nr);
+                    let Blocking { kc, nc } = tuning.blocks(kernel, (m, k, usize::MAX), in_rows);
                     assert!(kc.is_multiple_of(CHUNK) && nc.is_multiple_of(kernel.nr));
                     assert!(kc < k + CHUNK && kc <= 4 * CHUNK);
                     let depth = kc.min(k);
@@ -194,14 +194,21 @@ mod tests {
         let depths = [(1000, 128), (100_000, 128), (128 << 10, 256), (1 << 20, 128)];
         assert_eq!(depths.map(|(block, columns)| deepest(block, columns)), [256, 768, 512, 1024]);
         let tuning = Tuning { block: 128 << 10, near: 4 << 10, kc: 512, ..model };
-        let flat = Blocking { kc: CHUNK, nc: kernel.nr };
-        assert_eq!(tuning.blocks(kernel, (kernel.mr, 1 << 20), false), flat);
-        assert_eq!(tuning.blocks(kernel, (kernel.mr, 1 << 20), true), Blocking { kc: 512, nc: 256 });
+        let check = |(m, k, n), in_rows, (kc, nc)| {
+            assert_eq!(tuning.blocks(kernel, (m, k, n), in_rows), Blocking { kc, nc }.fit(kernel.nr), "{m}x{k}x{n}");
+        };
+        check((kernel.mr, 1 << 20, 1 << 20), false, (CHUNK, kernel.nr));
+        check((kernel.mr, 1 << 20, 1 << 20), true, (512, 256));
         // A that is smaller than a block, and one that is not.
         let kc = deepest(6 << 10, 4 * kernel.nr).min(700);
-        assert_eq!(tuning.blocks(kernel, (100, 700), true), Blocking { kc, nc: (6 << 10) / kc });
-        assert_eq!(tuning.blocks(kernel, (1 << 10, 1 << 10), true), Blocking { kc: 512, nc: 256 });
-        assert_eq!(tuning.blocks(kernel, (1 << 20, 300), true), Blocking { kc: 300, nc: (128 << 10) / 300 });
+        check((100, 700, 1 << 20), true, (kc, (6 << 10) / kc));
+        check((1 << 10, 1 << 10, 1 << 20), true, (512, 256));
+        check((1 << 20, 300, 1 << 20), true, (300, (128 << 10) / 300));
+        // Small enough to be one block as it is: at most what is near, or the panel that is read once.
+        let one = |m, k, n, in_rows| tuning.blocks(kernel, (m, k, n), in_rows) == Blocking { kc: CHUNK, nc: n };
+        assert!(one(100, 128, 32, true) && !one(100, 128, 33, true) && !one(100, CHUNK + 1, 1, true));
+        let most = 2 * kernel.width(2);
+        assert!(one(2, CHUNK / 2, most, false) && !one(2, CHUNK / 2, most + 1, false));
     }
 
     #[test]
