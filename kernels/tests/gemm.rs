@@ -501,18 +501,19 @@ fn matrix_times_vector() {
     Case::plain(2503, 2600, 1).check::<f32>(&backends(), &WAYS[..1]);
 }
 
-/// Rows that share the squares of a B whose columns are contiguous, or columns seen as such rows: pairs of groups of
-/// columns, the last of which begins earlier, and depths that end within a square or a chunk.
+/// Rows that share the squares of a B whose columns are contiguous, or columns seen as such rows, C's elements adjacent
+/// or not: pairs of groups of columns, the last of which begins earlier, and depths that end within a square or a chunk.
 #[test]
 fn a_few_rows_times_columns() {
     let (row, col) = (Layout::RowMajor, Layout::ColMajor);
-    for k in [1, 7, 16, CHUNK - 1, CHUNK, 2 * CHUNK + 13] {
-        for n in [7, 8, 16, 17, 23, 31, 40] {
+    for k in [1, 7, 16, 50, CHUNK - 1, CHUNK, 2 * CHUNK + 13] {
+        for n in [7, 8, 16, 17, 23, 31, 40, 260] {
             for m in 2..=5 {
                 let case = Case { layouts: (row, col, row), bias: Along::Columns, ..Case::plain(m, k, n) };
                 let gaps = Case { layouts: (Layout::Sub, col, Layout::Sub), beta: 0.5, bias: Along::Rows, ..case };
                 let turned = Case { layouts: (row, col, col), beta: -1.0, ..Case::plain(n, k, m) };
-                for case in [case, gaps, turned] {
+                let columns = Case { layouts: (Layout::Sub, col, row), beta: 0.5, relu: true, ..Case::plain(n, k, m) };
+                for case in [case, gaps, turned, columns] {
                     case.check::<f32>(&backends(), &WAYS);
                     case.check::<f64>(&backends(), &WAYS);
                 }
