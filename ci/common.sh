@@ -8,6 +8,12 @@
 # CROSS_STD=rustup   takes the cross-compiled std from rustup only; CROSS_STD=debian from Debian's packages only
 # CARGO_TARGET_DIR   respected
 
+# Every script prints the comment at its head for -h and --help.
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit
+fi
+
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 [[ $TARGET_DIR == /* ]] || TARGET_DIR=$PWD/$TARGET_DIR
@@ -22,6 +28,9 @@ die() {
   exit 1
 }
 
+# Debian's is too old, so `need` can't help.
+command -v cargo >/dev/null || die "cargo is missing: install Rust (https://rustup.rs)"
+
 # skip WHY: what cannot be had here is no failure, but is said.
 skip() {
   echo "skipped: $*"
@@ -33,6 +42,7 @@ logged() {
   local log=$LOGS/$1.log
   shift
   "$@" >"$log" 2>&1 && return
+  # shellcheck disable=SC2016 # no command
   printf '%s: `%s` failed; the end of %s:\n' "${0##*/}" "$*" "$log" >&2
   tail -n 8 "$log" >&2
   return 1
@@ -78,8 +88,8 @@ get_std() {
   [[ $how != rustup ]] && debian_std "$triple" "$arch"
 }
 
-# private_apt HOME LINE...: empties HOME and writes HOME/apt.conf, by which apt has lists and caches of its own there; LINEs are more
-# of it. Packages are to be downloaded to HOME/debs.
+# private_apt HOME LINE...: empties HOME and writes HOME/apt.conf, by which apt has lists and caches of its own there;
+# LINEs are more of it. Packages are to be downloaded to HOME/debs.
 private_apt() {
   rm -rf "$1"
   mkdir -p "$1"/{lists,cache/archives}/partial "$1"/{debs,root}
@@ -108,10 +118,10 @@ debian_std() {
   local triple=$1 arch=$2 home=$CROSS/debian-$2 wanted version minor host
   wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$ROOT/Cargo.toml")
   if [[ ! -e $home/done ]]; then
-    command -v apt-get >/dev/null && command -v dpkg >/dev/null || {
+    if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
       echo "no rustup target $triple, and this is not Debian" >&2
       return 1
-    }
+    fi
     say "fetching Debian's rustc and its std for $arch"
     host=$(dpkg --print-architecture)
     local -x APT_CONFIG=$home/apt.conf
@@ -177,9 +187,19 @@ test_binaries() {
   grep '"profile":{[^}]*"test":true}' "$messages" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 }
 
+# tests_named NAME...: a name that no test of `kernels` has any more would run nothing, and be content.
+tests_named() {
+  local name
+  for name; do
+    grep -rqE "fn [a-z0-9_]*$name" "$ROOT/kernels/src" "$ROOT/kernels/tests" || die "no test of kernels is named $name"
+  done
+}
+
 # Left out under emulation: nothing in it depends on the row, and its many calls would take most of the time.
+# shellcheck disable=SC2034 # by the scripts
 SLOW=calls_allocate_nothing_once_warm
 # These emulate the tile unit by a handler of SIGILL, whatever the CPU.
+# shellcheck disable=SC2034
 TILE_UNIT=gemm::amx
 
 # cross_fingerprint TRIPLE: builds the program for TRIPLE and compares its fingerprint, after cross_env.

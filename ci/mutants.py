@@ -102,10 +102,12 @@ class File:
             return self.take("MatchArmGuard", node.start_byte, node.end_byte)
         if node.type == "struct_expression":
             fields = node.child_by_field_name("body").named_children
-            return [(n, self.without(node, f)) for f in fields for n, _ in self.take("StructField", f.start_byte, f.end_byte)]
+            found = [(f, self.take("StructField", f.start_byte, f.end_byte)) for f in fields]
+            return [(n, self.without(node, f)) for f, mutants in found for n, _ in mutants]
         if node.type == "match_expression":
             arms = node.child_by_field_name("body").named_children
-            return [(n, self.without(node, a)) for a in arms for n, _ in self.take("MatchArm", a.start_byte, a.end_byte)]
+            found = [(a, self.take("MatchArm", a.start_byte, a.end_byte)) for a in arms]
+            return [(n, self.without(node, a)) for a, mutants in found for n, _ in mutants]
         return []
 
     def text(self, node):
@@ -140,12 +142,14 @@ def write(sources, copy, mutants, unviable):
         (copy / file).write_text(parsed.text(root))
         placed |= parsed.placed
     library = (sources / "kernels/src/lib.rs").read_text()
-    (copy / "kernels/src/lib.rs").write_text("#![allow(arithmetic_overflow, unconditional_panic, warnings)]\n" + library + SWITCH)
+    allowed = "#![allow(arithmetic_overflow, unconditional_panic, warnings)]\n"
+    (copy / "kernels/src/lib.rs").write_text(allowed + library + SWITCH)
     return placed
 
 
 def cargo(copy, *args):
-    run = subprocess.run(["cargo", *args, "-p", "kernels", "--message-format=json"], cwd=copy, capture_output=True, text=True)
+    command = ["cargo", *args, "-p", "kernels", "--message-format=json"]
+    run = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     return run.returncode, [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")], run.stderr
 
 

@@ -28,7 +28,8 @@ for name, inputs in [("numbers", pixels.astype(np.float32) * np.float32(1 / 255)
     apart = np.abs(found - wanted).max()
     classes = (found.argmax(1) != wanted.argmax(1)).sum()
     accuracy = (found.argmax(1) == labels).mean()
-    print(f"{name}.onnx: {len(found)} images, {classes} other classes, largest difference {apart:.2g}, accuracy {accuracy:.4f}")
+    told = f"{classes} other classes, largest difference {apart:.2g}, accuracy {accuracy:.4f}"
+    print(f"{name}.onnx: {len(found)} images, {told}")
     assert found.shape == wanted.shape and classes == 0 and apart <= 1e-5
 
 npz = dict(np.load(f"{folder}/weights.npz"))

@@ -1,5 +1,7 @@
 """Writes the files of nn/tests/files: models that scikit-learn trained on its iris data, as skl2onnx writes them, a
-chain as PyTorch writes it (weights outputs x inputs, names of its exporter), and what onnxruntime makes of each.
+chain as PyTorch writes it (weights outputs x inputs, names of its exporter), and what onnxruntime makes of each:
+
+  python3 ci/onnx-fixtures.py nn/tests/files
 
 Needs numpy, onnx, onnxruntime, scikit-learn, skl2onnx."""
 
@@ -34,12 +36,13 @@ def save(name, model, output):
         file.write("\n")
 
 
-for name, hidden, activation in [("skl-relu", (8,), "relu"), ("skl-tanh", (6, 5), "tanh"), ("skl-logistic", (7,), "logistic")]:
+for activation, hidden in [("relu", (8,)), ("tanh", (6, 5)), ("logistic", (7,))]:
     mlp = MLPClassifier(hidden, activation=activation, random_state=0, max_iter=300)
     pipeline = make_pipeline(StandardScaler(), mlp).fit(x, y)
-    save(name, to_onnx(pipeline, x[:1], options={"zipmap": False}), "probabilities")
+    save(f"skl-{activation}", to_onnx(pipeline, x[:1], options={"zipmap": False}), "probabilities")
 
-mlp = MLPRegressor(hidden_layer_sizes=(8,), activation="relu", random_state=0, max_iter=300).fit(x, x[:, 0] * 2 - x[:, 1])
+mlp = MLPRegressor(hidden_layer_sizes=(8,), activation="relu", random_state=0, max_iter=300)
+mlp.fit(x, x[:, 0] * 2 - x[:, 1])
 save("skl-regression", to_onnx(mlp, x[:1]), "variable")
 
 rng = np.random.default_rng(0)
@@ -52,12 +55,15 @@ for i, (k, n) in enumerate(zip(sizes, sizes[1:])):
         array = rng.normal(size=shape).astype(np.float32)
         constants.append(numpy_helper.from_array(array, f"{i}.{what}"))
     out = f"/{i}/Gemm_output_0"
-    nodes.append(helper.make_node("Gemm", [at, f"{i}.weight", f"{i}.bias"], [out], f"/{i}/Gemm", alpha=1.0, beta=1.0, transB=1))
+    inputs = [at, f"{i}.weight", f"{i}.bias"]
+    nodes.append(helper.make_node("Gemm", inputs, [out], f"/{i}/Gemm", alpha=1.0, beta=1.0, transB=1))
     at = out
     if i == 0:
-        for j, array in enumerate([rng.uniform(0.5, 2, n), rng.normal(size=n), rng.normal(size=n), rng.uniform(0.5, 2, n)]):
+        drawn = [rng.uniform(0.5, 2, n), rng.normal(size=n), rng.normal(size=n), rng.uniform(0.5, 2, n)]
+        for j, array in enumerate(drawn):
             constants.append(numpy_helper.from_array(array.astype(np.float32), f"bn.{j}"))
-        nodes.append(helper.make_node("BatchNormalization", [at] + [f"bn.{j}" for j in range(4)], ["bn"], "/bn", epsilon=1e-5))
+        inputs = [at] + [f"bn.{j}" for j in range(4)]
+        nodes.append(helper.make_node("BatchNormalization", inputs, ["bn"], "/bn", epsilon=1e-5))
         nodes.append(helper.make_node("LeakyRelu", ["bn"], ["leaky"], "/leaky", alpha=0.2))
         at = "leaky"
     if i == 1:

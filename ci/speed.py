@@ -1,5 +1,5 @@
-"""Predictions a second, softmax included, of nn::Predictor, onnxruntime and NumPy on one thread, taking turns; the median of
-the rounds, and the share of the measured peak of the core's FMA units.
+"""Predictions a second, softmax included, of nn::Predictor, onnxruntime and NumPy on one thread, taking turns; the
+median of the rounds, and the share of the measured peak of the core's FMA units.
 
   cargo build --release -p nn --example speed && cargo build --release -p harness
   target/release/harness export MODEL MODEL.onnx
@@ -79,9 +79,11 @@ for _ in range(rounds):
             figures.setdefault((batch, who), []).append(figure)
 peak = statistics.median(peaks)
 sizes = "-".join(str(n) for n in [width] + [w.shape[1] for w, _ in layers])
-print(f"{sizes}, {rounds} rounds, FMA peak {peak / 1e9:.0f} GFLOP/s; samples/s, microseconds a call, share of the peak, nn over it")
+print(f"{sizes}, {rounds} rounds, FMA peak {peak / 1e9:.0f} GFLOP/s;", end=" ")
+print("samples/s, microseconds a call, share of the peak, nn over it")
 for batch in batches:
     for who in ["nn", "onnxruntime", "numpy"]:
         figure = statistics.median(figures[batch, who])
         ratio = statistics.median(a / b for a, b in zip(figures[batch, "nn"], figures[batch, who]))
-        print(f"  batch {batch:5} {who:12} {figure:12,.0f} {1e6 * batch / figure:10.2f} us {100 * figure * flops / peak:5.1f} % {ratio:7.2f}")
+        us, share = 1e6 * batch / figure, 100 * figure * flops / peak
+        print(f"  batch {batch:5} {who:12} {figure:12,.0f} {us:10.2f} us {share:5.1f} % {ratio:7.2f}")

@@ -1,6 +1,6 @@
-"""Seconds an epoch of the reference program (784-128-10 on MNIST, batches of 32, Adam) by `harness train` and by JAX, taking
-turns; the median of the rounds. JAX runs an epoch as one compiled loop over its steps, which is its fastest way; compiling
-is not counted.
+"""Seconds an epoch of the reference program (784-128-10 on MNIST, batches of 32, Adam) by `harness train` and by JAX,
+taking turns; the median of the rounds. JAX runs an epoch as one compiled loop over its steps, which is its fastest way;
+compiling is not counted.
 
   cargo build --release -p harness
   python3 -m venv target/jax && target/jax/bin/pip install jax
@@ -96,5 +96,6 @@ for _ in range(rounds + 1):
     figures.append((ours(), taken))
 nn, peer = (statistics.median(times) for times in zip(*figures[1:]))
 hits = logits(state[0], images("t10k")).argmax(axis=1) == labels("t10k")
-print(f"{threads} threads, {rounds} rounds; seconds an epoch: nn {nn:.3f}, JAX {jax.__version__} {peer:.3f}, {peer / nn:.2f} times")
+print(f"{threads} threads, {rounds} rounds; seconds an epoch:", end=" ")
+print(f"nn {nn:.3f}, JAX {jax.__version__} {peer:.3f}, {peer / nn:.2f} times")
 print(f"test accuracy of JAX after {rounds + 1} epochs {float(hits.mean()):.4f}")
