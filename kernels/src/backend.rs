@@ -134,7 +134,7 @@ const fn odd<T>(tiles: &[Tiles<T>]) -> usize {
 /// The environment variable that pins a row.
 pub(crate) const PIN: &str = "KERNELS_ISA";
 
-/// Best first. A new instruction set is one file and one line here.
+/// Best first. A new instruction set is one file, its line in `isa/mod.rs` and one here.
 static TABLE: &[&Backend] = &[
     #[cfg(target_arch = "x86_64")]
     &isa::avx512::ROW,

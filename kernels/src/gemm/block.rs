@@ -176,8 +176,8 @@ impl<T: Float> Single<T> {
 /// Columns of bf16 numbers that are widened together, for a row of A.
 const WIDENED: usize = 64;
 
-/// Computes a problem of one row, or of a few, without packing B. Columns of bf16 numbers are widened, a chunk of some of them at a
-/// time, into a near cache, and read there.
+/// Computes a problem of one row, or a few, without packing B. Columns of bf16 numbers are widened, a chunk of some of
+/// them at a time, into a near cache, and read there.
 ///
 /// # Safety
 /// As [`run`], but for A, which may hold bf16 numbers, and B, which may, too, or whose rows or columns are contiguous.

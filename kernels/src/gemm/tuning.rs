@@ -69,7 +69,7 @@ impl Tuning {
     /// A block of B fills half of the second cache; the other half is for what passes by, panels of A and tiles of C.
     /// It is as deep as it can be while still at least eight tiles wide: C, which comes from further away, passes once
     /// for each kc, and A's panel, which is in the first cache, serves a row of tiles. The thresholds are measured
-    /// (see `docs/design.md`).
+    /// (see `docs/design.md` and `docs/experiments.md`).
     pub(crate) fn model<T: Float>(kernel: &Kernel<T>, cpu: &Cpu) -> Self {
         let block = cpu.l2() / 2 / size_of::<T>();
         Self {
