@@ -90,13 +90,17 @@ fn good() -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn reads_plain_and_compressed_files() -> Result<()> {
     let (images, labels) = good();
-    let members = [gzip(&images[..10]), gzip(&images[10..])].concat();
+    // A gzip file may consist of several members.
+    let members = |bytes: &[u8]| [gzip(&bytes[..10]), gzip(&bytes[10..])].concat();
+    let filled = |zeros: usize| [gzip(&images), vec![0; zeros]].concat();
     for (images, labels) in [
         (images.clone(), labels.clone()),
         (gzip(&images), labels.clone()),
         (images.clone(), gzip(&labels)),
-        // A gzip file may consist of several members.
-        (members, gzip(&labels)),
+        (members(&images), gzip(&labels)),
+        // Tapes fill their last block with zeros, which gzip(1) ignores.
+        (filled(1), labels.clone()),
+        (filled(20_000), [members(&labels), vec![0; 7]].concat()),
     ] {
         let data = Files::new(&images, &labels).load()?;
         assert_eq!((data.len(), data.height(), data.width(), data.classes()), (2, 2, 3, 8));
@@ -109,6 +113,7 @@ fn reads_plain_and_compressed_files() -> Result<()> {
 
 #[test]
 fn damaged_files_are_errors_with_numbers() {
+    const AFTER: &str = "cannot read images: what follows its gzip stream is neither another nor zeros";
     let (images, labels) = good();
     let with = |bytes: &[u8], change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = bytes.to_vec();
@@ -140,7 +145,9 @@ fn damaged_files_are_errors_with_numbers() {
             "labels goes on after the 10 bytes (uncompressed) that its header announces",
         ),
         (broken_checksum, labels.clone(), "cannot read images: corrupt gzip stream does not have a matching checksum"),
-        (with(&gzip(&images), &|file| file.push(0)), labels.clone(), "cannot read images: "),
+        (with(&gzip(&images), &|file| file.push(1)), labels.clone(), AFTER),
+        (with(&gzip(&images), &|file| file.extend([0, 0, 0x1f])), labels.clone(), AFTER),
+        (with(&gzip(&images), &|file| file.extend([0x1f, 0])), labels.clone(), "cannot read images: "),
         (images.clone(), idx(&[3], &[7, 1, 0]), "images holds 2 images, but labels holds 3 labels"),
         (
             idx(&[1 << 20, 1 << 20, 1 << 20], &[1]),

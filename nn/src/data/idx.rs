@@ -5,9 +5,9 @@
 
 use crate::error::{Error, Result};
 use byteorder::{BigEndian, ByteOrder};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::ops::Range;
 use std::path::Path;
 
@@ -26,9 +26,39 @@ pub(super) fn read_file<const RANK: usize>(file: &Path) -> Result<Idx<RANK>> {
     let broken = |source| Error::Read { file: file.into(), source };
     let mut reader = BufReader::new(File::open(file).map_err(broken)?);
     if reader.fill_buf().map_err(broken)?.starts_with(&[0x1f, 0x8b]) {
-        read(MultiGzDecoder::new(reader), file)
+        read(Gzip(Some(GzDecoder::new(reader))), file)
     } else {
         read(reader, file)
+    }
+}
+
+/// A compressed file as gzip(1) reads it: one stream after the other, then nothing, or the zeros that tapes and some
+/// programs fill up with. None once it has ended.
+struct Gzip<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while let Some(stream) = &mut self.0 {
+            let read = stream.read(out)?;
+            if read > 0 || out.is_empty() {
+                return Ok(read);
+            }
+            let rest = self.0.take().map(GzDecoder::into_inner);
+            self.0 = rest.and_then(|rest| next_stream(rest).transpose()).transpose()?;
+        }
+        Ok(0)
+    }
+}
+
+fn next_stream<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
+    if rest.fill_buf()?.first() == Some(&0x1f) {
+        return Ok(Some(GzDecoder::new(rest)));
+    }
+    match rest.bytes().find(|byte| !matches!(byte, Ok(0))).transpose()? {
+        Some(_) => {
+            Err(io::Error::new(ErrorKind::InvalidData, "what follows its gzip stream is neither another nor zeros"))
+        }
+        None => Ok(None),
     }
 }
 
