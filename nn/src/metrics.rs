@@ -48,8 +48,10 @@ pub(crate) fn above(x: f32, other: f32) -> bool {
     x > other || (other.is_nan() && !x.is_nan())
 }
 
-/// Index of the largest element, the first of equals. NaN is never the largest but where all are.
-pub(crate) fn argmax(row: &[f32]) -> usize {
+/// Index of the largest element, the first of equals: the class that these scores are taken for. NaN is never the
+/// largest but where all are; 0 where there is none.
+#[must_use]
+pub fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (j, &x) in row.iter().enumerate() {
         if above(x, row[best]) {
@@ -74,6 +76,11 @@ fn check(numbers: usize, width: usize, labels: &[u32], classes: usize) -> Result
 fn share(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
+
+/// Most classes of a [`Confusion`], whose counts are 8 GiB then.
+const MOST_CLASSES: usize = 1 << 15;
+/// Most bins of a calibration.
+const MOST_BINS: usize = 1 << 20;
 
 /// How often each class was taken for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +118,11 @@ impl Confusion {
     /// Counts.
     ///
     /// # Errors
-    /// When there are not as many predictions as labels, or one of either is not below `classes`.
+    /// When there are not as many predictions as labels, one of either is not below `classes`, or these are more than
+    /// 32,768.
     pub fn new(classes: usize, labels: &[u32], predictions: &[u32]) -> Result<Self> {
+        let few = classes <= MOST_CLASSES;
+        setting("number of classes in a confusion matrix", classes as f64, few, "at most 32768")?;
         check(predictions.len(), 1, labels, classes)?;
         check(labels.len(), 1, predictions, classes)?;
         let mut counts = vec![0; classes * classes];
@@ -241,19 +251,22 @@ pub fn log_loss(classes: usize, probabilities: &[f32], labels: &[u32]) -> Result
 }
 
 /// Expected calibration error (Guo et al. 2017, equation 3): the samples in `bins` of equal width by the probability of
-/// their most probable class, the mean over samples of how far accuracy and mean probability of a bin are apart.
+/// their most probable class, the mean over samples of how far accuracy and mean probability of a bin are apart. Bin `m`
+/// of `M`, from 1, is `((m - 1) / M, m / M]`; 0 is in the first.
 ///
 /// # Errors
-/// When there are no bins, not `classes` probabilities for each label, or a label is not below `classes`.
+/// When there are no bins or more than 1,048,576, not `classes` probabilities for each label, or a label is not below
+/// `classes`.
 pub fn calibration_error(bins: usize, classes: usize, probabilities: &[f32], labels: &[u32]) -> Result<f64> {
-    setting("bins", bins as f64, bins > 0, "at least 1")?;
+    setting("bins", bins as f64, (1..=MOST_BINS).contains(&bins), "from 1 to 1048576")?;
     check(probabilities.len(), classes, labels, classes)?;
     // Hits minus confidence, bin by bin: |accuracy - confidence| times samples.
     let mut gaps = vec![0.0; bins];
     for (p, &label) in zip(probabilities.chunks_exact(classes), labels) {
         let best = argmax(p);
         let confidence = f64::from(p[best]);
-        let bin = ((confidence * bins as f64) as usize).min(bins - 1);
+        // The product is exact; what is no probability falls into a bin at an end.
+        let bin = ((confidence * bins as f64).ceil() as usize).clamp(1, bins) - 1;
         gaps[bin] += f64::from(u8::from(best == label as usize)) - confidence;
     }
     Ok(share(gaps.iter().map(|gap: &f64| gap.abs()).sum(), labels.len() as f64))

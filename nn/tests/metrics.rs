@@ -48,6 +48,8 @@ fn others_by_hand() -> Result<()> {
     assert!(close(calibration_error(10, 2, &p, &[0, 0])?, (0.5 + 0.75) / 2.0));
     // One bin: they make up for each other.
     assert!(close(calibration_error(1, 2, &p, &[0, 0])?, (1.25 - 1.0) / 2.0));
+    // Of two bins the first ends with .5, a miss; the hit of .75 is in the other, and does not make up for it.
+    assert!(close(calibration_error(2, 2, &p, &[1, 1])?, (0.5 + 0.25) / 2.0));
     // The example of scikit-learn's `r2_score`.
     let found = Regression::new(&[2.5, 0.0, 2.0, 8.0], &[3.0, -0.5, 2.0, 7.0])?;
     assert!(close(found.mse, 0.375) && close(found.mae, 0.5) && close(found.r2, 1.0 - 1.5 / 29.1875));
@@ -63,7 +65,9 @@ fn what_does_not_go_together_is_an_error() {
     assert!(Confusion::new(2, &[0, 1], &[0]).is_err());
     assert!(top_k(1, 3, &[0.0; 5], &[0, 1]).is_err());
     assert!(roc_auc(&[0.0], &[]).is_err() && pr_auc(&[f32::NAN], &[true]).is_err());
-    assert!(calibration_error(0, 2, &[0.5, 0.5], &[0]).is_err());
+    assert!([0, usize::MAX].iter().all(|&bins| calibration_error(bins, 2, &[0.5, 0.5], &[0]).is_err()));
+    let error = Confusion::new(1 << 24, &[0], &[1]).unwrap_err().to_string();
+    assert_eq!(error, "number of classes in a confusion matrix is 16777216, but must be at most 32768");
     assert!(Regression::new(&[], &[]).is_err());
 }
 
