@@ -167,6 +167,12 @@ pub enum Error {
         /// Inputs, then the outputs of each layer.
         sizes: Vec<usize>,
     },
+    /// The model is too large for the memory.
+    #[error("there is no memory for a model of {parameters} parameters")]
+    Memory {
+        /// How many it has.
+        parameters: usize,
+    },
     /// The last layer changes its outputs, but losses take them as they are: as logits.
     #[error("the last layer has an activation, a normalisation or dropout, but losses take logits")]
     LastLayer,

@@ -41,7 +41,7 @@ impl Mlp {
     /// layer by layer and row by row from the seed's generator; biases are zero.
     ///
     /// # Errors
-    /// When there are fewer than two sizes, one of them is 0, or the parameters are too many to count.
+    /// When there are fewer than two sizes, one of them is 0, or the parameters are too many for the memory.
     pub fn new(sizes: &[usize], seed: u64) -> Result<Self> {
         Self::with(sizes, Activation::Relu, Initialiser::default(), seed)
     }
@@ -67,8 +67,8 @@ impl Mlp {
     /// dropout, since losses take logits.
     ///
     /// # Errors
-    /// When the layers do not fit, there are none, one has no inputs or outputs, or the parameters are too many to
-    /// count; when a setting is out of range.
+    /// When the layers do not fit, there are none, one has no inputs or outputs, or the parameters are too many for the
+    /// memory; when a setting is out of range.
     pub fn with_layers(layers: Vec<Dense>, initialiser: Initialiser, seed: u64) -> Result<Self> {
         let Some(count) = count(&layers) else {
             let sizes = layers.iter().flat_map(|layer| [layer.inputs, layer.outputs]).collect();
@@ -78,7 +78,7 @@ impl Mlp {
         if let Initialiser::Constant(x) = initialiser {
             setting("constant", x, x.is_finite(), "finite")?;
         }
-        let mut parameters = Store::zeros(count);
+        let mut parameters = Store::try_zeros(count).ok_or(Error::Memory { parameters: count })?;
         let (mut rest, mut rng) = (&mut *parameters, Rng::new(seed, rng::INIT));
         for layer in &layers {
             layer.initialise(initialiser, &mut rng, first_mut(&mut rest, layer.parameter_count()));

@@ -24,6 +24,13 @@ impl Store {
         let start = Some(room.as_ptr().align_offset(ALIGN)).filter(|&s| s < LANES).unwrap_or(0);
         Self { room, start, len }
     }
+
+    /// [`Self::zeros`], if there is memory for so many.
+    pub(crate) fn try_zeros(len: usize) -> Option<Self> {
+        // Asked for by a vector without zeros, as one with them ends the program where there is none.
+        Vec::<f32>::new().try_reserve_exact(len.checked_add(LANES)?).ok()?;
+        Some(Self::zeros(len))
+    }
 }
 
 impl From<&[f32]> for Store {

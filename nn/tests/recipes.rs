@@ -242,6 +242,10 @@ fn layers_that_make_no_model_are_errors() {
         let error = Mlp::with_layers(layers, Initialiser::default(), 0).err().unwrap();
         assert_eq!(error.to_string(), expected);
     }
+    // As many parameters as can be counted, in any machine's words, but not stored.
+    let wide = 1_usize << (usize::BITS / 2 - 1);
+    let error = Mlp::new(&[wide, wide], 0).err().unwrap().to_string();
+    assert_eq!(error, format!("there is no memory for a model of {} parameters", wide * wide + wide));
 }
 
 /// In training it is there, each time another; evaluation knows nothing of it.
