@@ -35,7 +35,7 @@ impl Samples<'_> {
     /// How many samples of `inputs` elements these are.
     pub(crate) fn count(&self, inputs: usize) -> Result<usize> {
         let (found, count) = (self.len(), self.len().checked_div(inputs).unwrap_or(0));
-        check("the samples", found, count, inputs)?;
+        check_len("the samples", found, count, inputs)?;
         Ok(count)
     }
 
@@ -227,7 +227,7 @@ impl Predictor {
     pub fn run<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
         let samples = samples.into();
         let (count, outputs) = (samples.count(self.inputs())?, self.outputs());
-        check("the outputs", out.len(), count, outputs)?;
+        check_len("the outputs", out.len(), count, outputs)?;
         self.parts(samples, count, |first, rows, part| {
             let z = &mut out[first * outputs..][..rows * outputs];
             with_room(self.room(rows), |room| self.forward(part, room, z, |_, _| {}))
@@ -304,7 +304,7 @@ impl Predictor {
     ) -> Result<()> {
         check_classes(self.outputs())?;
         let (count, outputs) = (samples.count(self.inputs())?, self.outputs());
-        check("the predictions", out.len(), count, width)?;
+        check_len("the predictions", out.len(), count, width)?;
         self.parts(samples, count, |first, rows, part| {
             with_room(rows * outputs + self.room(rows), |mut room| {
                 let z = first_mut(&mut room, rows * outputs);
@@ -393,7 +393,8 @@ pub(crate) fn check_classes(outputs: usize) -> Result<()> {
     setting("number of outputs", outputs as f64, outputs > 1, "at least 2 where classes are asked for")
 }
 
-fn check(what: &'static str, found: usize, rows: usize, width: usize) -> Result<()> {
+/// Whether so many numbers are those of rows.
+pub(crate) fn check_len(what: &'static str, found: usize, rows: usize, width: usize) -> Result<()> {
     let expected = rows.saturating_mul(width);
     if found == expected { Ok(()) } else { Err(kernels::Error::Length { what, expected, found }.into()) }
 }

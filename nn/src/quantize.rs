@@ -9,7 +9,7 @@
 //!
 //! `round` takes ties to even, `x / s_x` is `x (1 / s_x)` with the reciprocal rounded, and the bias stays f32. `y` is
 //! the `x` of the next layer; the last layer's are the outputs. Every step has one result, so a prediction has the same
-//! bits on every machine, alone or in a batch.
+//! bits on every machine, alone or in a batch. No byte stands for NaN: a sample with one has NaN outputs.
 
 use crate::checkpoint::{EIGHT_BITS, Kind, checksum, error, open_as, read_file};
 use crate::data::{Dataset, Scaler};
@@ -18,7 +18,7 @@ use crate::error::{Result, setting};
 use crate::files::write_whole;
 use crate::metrics::argmax;
 use crate::mlp::{Mlp, check, check_labels, count};
-use crate::predictor::{Predictor, Samples, check_classes};
+use crate::predictor::{Predictor, Samples, check_classes, check_len};
 use kernels::{Backend, MatMut};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl Coding {
     fn encode(self, x: &[f32], q: &mut [u8]) {
         let inverse = 1.0 / self.scale;
         for (x, q) in x.iter().zip(q) {
-            // A NaN becomes 0, as `as` has it; what is out of range, an end of it.
+            // What is out of range becomes an end of it.
             *q = ((x * inverse).round_ties_even() + f32::from(self.zero)) as u8;
         }
     }
@@ -112,6 +112,7 @@ impl Quantized {
         }
         sample.check_not_empty()?;
         sample.check_inputs(model.inputs())?;
+        model.layers().iter().try_for_each(|layer| check_length(layer.inputs))?;
         let model = &model.folded()?;
         let mut seen = vec![Vec::new(); model.layers().len()];
         Predictor::new(model)?.trace(sample.samples(), |l, x| seen[l].extend_from_slice(x))?;
@@ -119,7 +120,6 @@ impl Quantized {
         let mut layers = Vec::new();
         for ((shape, parts), mut seen) in model.layers().iter().zip(parameters.chunks_exact(2)).zip(seen) {
             let (w, bias) = (parts[0], parts[1].to_vec());
-            check_length(shape.inputs)?;
             let finite = |x: &[f32]| x.iter().all(|x| x.is_finite());
             let numbers = finite(w) && finite(&bias) && finite(&seen);
             setting("a weight or an input of a layer", f32::NAN, numbers, "finite")?;
@@ -165,14 +165,16 @@ impl Quantized {
     pub fn run<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [f32]) -> Result<()> {
         let (samples, inputs, outputs) = (samples.into(), self.inputs(), self.outputs());
         let count = samples.count(inputs)?;
-        if out.len() != count * outputs {
-            let (expected, found) = (count * outputs, out.len());
-            return Err(kernels::Error::Length { what: "the outputs", expected, found }.into());
-        }
+        check_len("the outputs", out.len(), count, outputs)?;
         let width = self.layers.iter().map(|layer| layer.shape.inputs.max(layer.shape.outputs)).max().unwrap_or(0);
         let (mut x, mut q, mut sums) = (vec![0.0; width], vec![0; width], vec![0; width]);
         for (i, out) in out.chunks_exact_mut(outputs).enumerate() {
             samples.part(i * inputs, inputs).convert(self.backend, self.scaler.as_ref(), &mut x[..inputs])?;
+            // Without a way out of the loop it is one of vectors.
+            if x[..inputs].iter().fold(false, |nan, x| nan | x.is_nan()) {
+                out.fill(f32::NAN);
+                continue;
+            }
             for Layer { shape, input, weights, scales, bias } in &self.layers {
                 let (q, sums) = (&mut q[..shape.inputs], &mut sums[..shape.outputs]);
                 input.encode(&x[..shape.inputs], q);
@@ -206,9 +208,11 @@ impl Quantized {
     /// As [`Self::probabilities`].
     pub fn classes<'a>(&self, samples: impl Into<Samples<'a>>, out: &mut [u32]) -> Result<()> {
         check_classes(self.outputs())?;
-        let mut logits = vec![0.0; out.len().saturating_mul(self.outputs())];
+        let (samples, outputs) = (samples.into(), self.outputs());
+        check_len("the predictions", out.len(), samples.count(self.inputs())?, 1)?;
+        let mut logits = vec![0.0; out.len() * outputs];
         self.run(samples, &mut logits)?;
-        for (z, out) in logits.chunks_exact(self.outputs()).zip(out) {
+        for (z, out) in logits.chunks_exact(outputs).zip(out) {
             *out = argmax(z) as u32;
         }
         Ok(())

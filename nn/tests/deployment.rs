@@ -123,6 +123,22 @@ fn the_formula_is_the_documented_one() -> Result<()> {
     Ok(())
 }
 
+/// As in f32, and without harm to the samples beside it.
+#[test]
+fn a_sample_with_nan_has_nan_outputs() -> Result<()> {
+    let model = small();
+    let quantized = Quantized::new(&model, &numbers(wave(900), 9), Calibration::MinMax)?;
+    let mut x = wave(27);
+    let (mut before, mut after, mut exact) = ([0.0; 9], [0.0; 9], [0.0; 9]);
+    quantized.run(&x, &mut before)?;
+    x[13] = f32::NAN;
+    quantized.run(&x, &mut after)?;
+    Predictor::new(&model)?.run(&x, &mut exact)?;
+    assert!(after[3..6].iter().chain(&exact[3..6]).all(|y| y.is_nan()), "{after:?}, {exact:?}");
+    assert!(after[..3] == before[..3] && after[6..] == before[6..], "{before:?}, {after:?}");
+    Ok(())
+}
+
 #[test]
 fn damaged_files_of_eight_bits() -> Result<()> {
     let (dir, file) = (tempfile::tempdir().unwrap(), Path::new("model"));
@@ -150,6 +166,10 @@ fn damaged_files_of_eight_bits() -> Result<()> {
     assert!(share.to_string().contains("0.5"), "{share}");
     let nan = Quantized::new(&small(), &numbers(vec![f32::NAN; 9], 9), Calibration::MinMax).err().unwrap();
     assert!(nan.to_string().contains("NaN"), "{nan}");
+    // Sizes are looked at before numbers.
+    let long = Mlp::new(&[1, 66_312, 2], 0)?;
+    let long = Quantized::new(&long, &numbers(vec![f32::NAN], 1), Calibration::MinMax).err().unwrap();
+    assert!(long.to_string().starts_with("inputs of a layer in 8 bits is 66312"), "{long}");
     Ok(())
 }
 

@@ -50,6 +50,8 @@ fn forms_of_a_model_agree() -> Result<()> {
     assert_eq!((monitor.summary().samples(), monitor.summary().classes().iter().sum()), (20, 20_u64));
     let error = small.run(data.samples(), &mut first).unwrap_err().to_string();
     assert_eq!(error, "the outputs has length 2, but the other operands need 40");
+    let error = small.classes(data.samples(), &mut [0; 3]).unwrap_err().to_string();
+    assert_eq!(error, "the predictions has length 3, but the other operands need 20");
     Ok(())
 }
 
