@@ -24,10 +24,10 @@ use crate::metrics::Metrics;
 use crate::mlp::{Mlp, check, count, running_count};
 use crate::monitor::Summary;
 use crate::recipe::Recipe;
-use crate::store::{Store, first_mut};
+use crate::store::{Store, first_mut, floats, le_bytes};
 use crate::train::{EpochEnd, Progress, Trainer};
 use flate2::Crc;
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorInfo, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -70,8 +70,11 @@ impl fmt::Display for Kind {
     }
 }
 
+/// The tensors of a file, by their names.
+pub(crate) type Tensors<'a> = BTreeMap<String, TensorView<'a>>;
+
 /// Takes a file apart: what it holds, the entry of its metadata that says more, the tensors.
-pub(crate) fn open<'a>(bytes: &'a [u8], file: &Path) -> Result<(Kind, String, SafeTensors<'a>)> {
+pub(crate) fn open<'a>(bytes: &'a [u8], file: &Path) -> Result<(Kind, String, Tensors<'a>)> {
     let in_header = |problem| {
         let problem = match problem {
             SafeTensorError::InvalidHeaderLength | SafeTensorError::MetadataIncompleteBuffer => {
@@ -81,8 +84,14 @@ pub(crate) fn open<'a>(bytes: &'a [u8], file: &Path) -> Result<(Kind, String, Sa
         };
         error(file, "header", problem)
     };
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(in_header)?;
-    let tensors = SafeTensors::deserialize(bytes).map_err(in_header)?;
+    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(in_header)?;
+    // The length of the header stands before it.
+    let data = &bytes[size_of::<u64>() + header..];
+    let view = |(name, about): (String, &TensorInfo)| {
+        let (start, end) = about.data_offsets;
+        Ok((name, TensorView::new(about.dtype, about.shape.clone(), &data[start..end]).map_err(in_header)?))
+    };
+    let tensors = metadata.tensors().into_iter().map(view).collect::<Result<_>>()?;
     let entry = |name| metadata.metadata().as_ref().and_then(|entries| entries.get(name)).cloned();
     Ok(match (entry(ENTRY), entry(EIGHT_BITS)) {
         (Some(json), _) if serde_json::from_str::<Version>(&json).is_ok() => (Kind::Model, json, tensors),
@@ -93,7 +102,7 @@ pub(crate) fn open<'a>(bytes: &'a [u8], file: &Path) -> Result<(Kind, String, Sa
 }
 
 /// [`open`], for a file that must hold this.
-pub(crate) fn open_as<'a>(wanted: Kind, bytes: &'a [u8], file: &Path) -> Result<(String, SafeTensors<'a>)> {
+pub(crate) fn open_as<'a>(wanted: Kind, bytes: &'a [u8], file: &Path) -> Result<(String, Tensors<'a>)> {
     let (found, json, tensors) = open(bytes, file)?;
     if found == wanted { Ok((json, tensors)) } else { Err(Error::Kind { file: file.into(), found, wanted }) }
 }
@@ -144,6 +153,17 @@ pub(crate) fn error(file: &Path, field: impl Into<String>, problem: impl ToStrin
     Error::Checkpoint { file: file.into(), field: field.into(), problem: problem.to_string() }
 }
 
+/// A model with what stands beside its weights in a file.
+pub(crate) fn described(mut model: Mlp, file: &Path, scaler: Option<Scaler>, labels: Vec<String>) -> Result<Mlp> {
+    if let Some(scaler) = scaler {
+        model = model.with_scaler(scaler).map_err(|problem| error(file, "scaler", problem))?;
+    }
+    if !labels.is_empty() {
+        model = model.with_labels(labels).map_err(|problem| error(file, "labels", problem))?;
+    }
+    Ok(model)
+}
+
 impl Mlp {
     /// Writes the model to a file, whole or not at all.
     ///
@@ -171,8 +191,7 @@ struct Tensor {
 
 impl Tensor {
     fn new(shape: &[usize], numbers: &[f32]) -> Self {
-        let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        Self { kind: Dtype::F32, shape: shape.into(), bytes }
+        Self { kind: Dtype::F32, shape: shape.into(), bytes: le_bytes(numbers) }
     }
 }
 
@@ -271,15 +290,14 @@ pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
     }
     let header: Header = serde_json::from_str(json).map_err(in_entry)?;
 
-    let named: BTreeMap<_, _> = tensors.iter().collect();
     let blank = json.replacen(&format!("\"crc32\":{}", header.crc32), "\"crc32\":0", 1);
-    let found = checksum(&blank, named.iter().map(|(&name, tensor)| (name, tensor.data())));
+    let found = checksum(&blank, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.data())));
     if found != header.crc32 {
         let problem = format!("is {found:#010x}, but the file says {:#010x}", header.crc32);
         return Err(error(file, "crc32", problem));
     }
 
-    let mut reader = Reader { file, tensors: named };
+    let mut reader = Reader { file, tensors };
     let Some(count) = count(&header.layers) else {
         return Err(error(file, "layers", "do not make a model"));
     };
@@ -299,18 +317,13 @@ pub(crate) fn load(file: &Path) -> Result<(Mlp, Option<Training>)> {
             return Err(error(file, name, "is not finite"));
         }
     }
-    if let Some(scaler) = header.scaler {
-        model = model.with_scaler(scaler).map_err(|problem| error(file, "scaler", problem))?;
-    }
-    if !header.labels.is_empty() {
-        model = model.with_labels(header.labels).map_err(|problem| error(file, "labels", problem))?;
-    }
+    model = described(model, file, header.scaler, header.labels)?;
     if let Some(reference) = header.reference {
         model = model.with_reference(reference).map_err(|problem| error(file, "reference", problem))?;
     }
     let training = header.training.map(|header| training(&mut reader, &model, header)).transpose()?;
-    match reader.tensors.keys().next() {
-        Some(name) => Err(error(file, *name, "is not part of a checkpoint")),
+    match reader.tensors.into_keys().next() {
+        Some(name) => Err(error(file, name, "is not part of a checkpoint")),
         None => Ok((model, training)),
     }
 }
@@ -334,7 +347,7 @@ fn training(reader: &mut Reader<'_>, model: &Mlp, header: TrainingHeader) -> Res
 /// The tensors of a file, each of which is taken once.
 struct Reader<'a> {
     file: &'a Path,
-    tensors: BTreeMap<&'a str, TensorView<'a>>,
+    tensors: Tensors<'a>,
 }
 
 impl<'a> Reader<'a> {
@@ -355,9 +368,7 @@ impl<'a> Reader<'a> {
         let Some(tensor) = self.tensors.remove(name) else {
             return Err(error(self.file, name, "is missing"));
         };
-        for (out, bytes) in out.iter_mut().zip(tensor.data().as_chunks().0) {
-            *out = f32::from_le_bytes(*bytes);
-        }
+        zip(out, floats(tensor.data())).for_each(|(out, x)| *out = x);
         Ok(())
     }
 
@@ -419,8 +430,8 @@ mod tests {
         assert_eq!(Tensor::new(&[2], &[1.0, -2.5]).bytes, bytes);
         let epochs: Vec<u8> = (0..EPOCH as u8).flat_map(|i| [0, 0, 0, 0, 0, 0, 0x10 * (i % 2), 0x40]).collect();
         let tensors = BTreeMap::from([
-            ("x", TensorView::new(Dtype::F32, vec![2], &bytes).unwrap()),
-            ("history", TensorView::new(Dtype::F64, vec![1, EPOCH], &epochs).unwrap()),
+            ("x".into(), TensorView::new(Dtype::F32, vec![2], &bytes).unwrap()),
+            ("history".into(), TensorView::new(Dtype::F64, vec![1, EPOCH], &epochs).unwrap()),
         ]);
         let mut reader = Reader { file: Path::new("file"), tensors };
         assert_eq!(*reader.store("x", 2).unwrap(), [1.0, -2.5]);

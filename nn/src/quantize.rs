@@ -19,6 +19,7 @@ use crate::files::write_whole;
 use crate::metrics::argmax;
 use crate::mlp::{Mlp, check, check_labels, count};
 use crate::predictor::{Predictor, Samples, check_classes, check_len};
+use crate::store::{floats, le_bytes};
 use kernels::{Backend, MatMut};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
@@ -227,11 +228,10 @@ impl Quantized {
         let file = file.as_ref();
         let mut tensors = BTreeMap::new();
         for (l, Layer { shape, weights, scales, bias, .. }) in self.layers.iter().enumerate() {
-            let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
             let weights = weights.iter().map(|w| w.to_le_bytes()[0]).collect();
             tensors.insert(format!("layers.{l}.weight"), (Dtype::I8, vec![shape.inputs, shape.outputs], weights));
-            tensors.insert(format!("layers.{l}.scale"), (Dtype::F32, vec![shape.outputs], bytes(scales)));
-            tensors.insert(format!("layers.{l}.bias"), (Dtype::F32, vec![shape.outputs], bytes(bias)));
+            tensors.insert(format!("layers.{l}.scale"), (Dtype::F32, vec![shape.outputs], le_bytes(scales)));
+            tensors.insert(format!("layers.{l}.bias"), (Dtype::F32, vec![shape.outputs], le_bytes(bias)));
         }
         let mut header = Header {
             format: FORMAT,
@@ -267,7 +267,6 @@ impl Quantized {
     /// As there.
     pub fn from_bytes(bytes: &[u8], file: &Path) -> Result<Self> {
         let (json, tensors) = open_as(Kind::EightBits, bytes, file)?;
-        let named: BTreeMap<&str, TensorView<'_>> = tensors.iter().collect();
         let header: Header =
             serde_json::from_str(&json).map_err(|e| error(file, format!("metadata {EIGHT_BITS:?}"), e))?;
         let Header { format, crc32, layers: shapes, inputs, scaler, labels, .. } = header;
@@ -275,11 +274,11 @@ impl Quantized {
             return Err(error(file, "format", format!("is {format}, but this program reads {FORMAT}")));
         }
         let blank = json.replacen(&format!("\"crc32\":{crc32}"), "\"crc32\":0", 1);
-        let found = checksum(&blank, named.iter().map(|(&name, tensor)| (name, tensor.data())));
+        let found = checksum(&blank, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.data())));
         if found != crc32 {
             return Err(error(file, "crc32", format!("is {found:#010x}, but the file says {crc32:#010x}")));
         }
-        if count(&shapes).is_none() || inputs.len() != shapes.len() || named.len() != 3 * shapes.len() {
+        if count(&shapes).is_none() || inputs.len() != shapes.len() || tensors.len() != 3 * shapes.len() {
             return Err(error(file, "layers", "do not make a model"));
         }
         check(&shapes).map_err(|problem| error(file, "layers", problem))?;
@@ -288,7 +287,7 @@ impl Quantized {
             check_length(shape.inputs).map_err(|problem| error(file, format!("layers.{l}"), problem))?;
             let tensor = |what: &str, kind, dims: &[usize]| {
                 let name = format!("layers.{l}.{what}");
-                let found = named.get(name.as_str()).map(|tensor| (tensor.dtype(), tensor.shape(), tensor.data()));
+                let found = tensors.get(&name).map(|tensor| (tensor.dtype(), tensor.shape(), tensor.data()));
                 match found {
                     Some((k, d, data)) if (k, d) == (kind, dims) => Ok(data),
                     Some((k, d, _)) => Err(error(file, name, format!("is {k:?} {d:?}, but must be {kind:?} {dims:?}"))),
@@ -296,8 +295,7 @@ impl Quantized {
                 }
             };
             let numbers = |what: &str| {
-                let data = tensor(what, Dtype::F32, &[shape.outputs])?.as_chunks().0;
-                let numbers: Vec<f32> = data.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+                let numbers: Vec<f32> = floats(tensor(what, Dtype::F32, &[shape.outputs])?).collect();
                 let finite = numbers.iter().all(|x| x.is_finite());
                 if finite { Ok(numbers) } else { Err(error(file, format!("layers.{l}.{what}"), "is not finite")) }
             };

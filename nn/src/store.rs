@@ -60,6 +60,16 @@ impl DerefMut for Store {
     }
 }
 
+/// Numbers as files hold them: little-endian.
+pub(crate) fn le_bytes(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+/// The numbers that [`le_bytes`] made these of.
+pub(crate) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+}
+
 /// Splits the first `n` elements off a slice that holds tensors one after the other.
 pub(crate) fn first<'a>(rest: &mut &'a [f32], n: usize) -> &'a [f32] {
     let (part, tail) = rest.split_at(n);

@@ -3,6 +3,7 @@
 use crate::checkpoint::error;
 use crate::data::npy::{MAGIC, parse};
 use crate::error::Result;
+use crate::store;
 use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
@@ -40,8 +41,7 @@ pub(super) fn to_bytes(arrays: &[Array], (name, text): (&str, &[u8])) -> io::Res
     };
     add(name, &header("|u1", &[text.len()]), text)?;
     for Array { name, shape, numbers } in arrays {
-        let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        add(name, &header("<f4", shape), &bytes)?;
+        add(name, &header("<f4", shape), &store::le_bytes(numbers))?;
     }
     Ok(zip.finish()?.into_inner())
 }
@@ -75,8 +75,7 @@ pub(super) fn from_bytes(bytes: &[u8], file: &Path, text: &str) -> Result<(Vec<A
         if size == 1 {
             found = Some(data.to_vec());
         } else {
-            let numbers = data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            arrays.push(Array { name, shape, numbers });
+            arrays.push(Array { name, shape, numbers: store::floats(data).collect() });
         }
     }
     Ok((arrays, found))

@@ -3,13 +3,13 @@
 //! not needed to read them: a file that another program wrote has none.
 
 use super::npz::{self, Array};
-use crate::checkpoint::{ENTRY, Kind, error, open, read_file};
+use crate::checkpoint::{ENTRY, Kind, described, error, open, read_file};
 use crate::data::Scaler;
 use crate::dense::Dense;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::mlp::{Mlp, check, count};
-use crate::store::Store;
+use crate::store::{Store, floats, le_bytes};
 use kernels::Activation;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
@@ -77,8 +77,7 @@ pub fn save_safetensors(file: impl AsRef<Path>, model: &Mlp, layout: Layout) -> 
     let file = file.as_ref();
     let model = &model.folded()?;
     let arrays = arrays(file, model, layout)?;
-    let bytes = arrays.iter().map(|array| array.numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
-    let bytes: Vec<Vec<u8>> = bytes.collect();
+    let bytes: Vec<Vec<u8>> = arrays.iter().map(|array| le_bytes(&array.numbers)).collect();
     let views = arrays.iter().zip(&bytes).map(|(array, bytes)| {
         let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes);
         (&array.name, view.expect("as many bytes as the shape says"))
@@ -111,12 +110,11 @@ pub fn safetensors_from_bytes(bytes: &[u8], file: &Path, layout: Layout, hidden:
         return Err(Error::Kind { file: file.into(), found, wanted: Kind::Weights });
     }
     let mut arrays = Vec::new();
-    for (name, tensor) in tensors.iter() {
+    for (name, tensor) in tensors {
         if tensor.dtype() != Dtype::F32 {
             return Err(error(file, name, format!("has type {:?}, but must have F32", tensor.dtype())));
         }
-        let numbers = tensor.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        arrays.push(Array { name: name.into(), shape: tensor.shape().into(), numbers });
+        arrays.push(Array { name, shape: tensor.shape().into(), numbers: floats(tensor.data()).collect() });
     }
     let json = (found == Kind::Weights).then_some(json.as_bytes());
     assemble(file, arrays, json, layout, hidden)
@@ -231,16 +229,11 @@ fn assemble(
         return Err(error(file, "tensors", "do not make a model"));
     }
     check(&shapes).map_err(|problem| error(file, "layers", problem))?;
-    let mut model = Mlp::from_parts(shapes, Store::from(&*parameters));
-    if let Some(About { scaler, labels, .. }) = about {
-        if let Some(scaler) = scaler {
-            model = model.with_scaler(scaler).map_err(|problem| error(file, "scaler", problem))?;
-        }
-        if !labels.is_empty() {
-            model = model.with_labels(labels).map_err(|problem| error(file, "labels", problem))?;
-        }
+    let model = Mlp::from_parts(shapes, Store::from(&*parameters));
+    match about {
+        Some(About { scaler, labels, .. }) => described(model, file, scaler, labels),
+        None => Ok(model),
     }
-    Ok(model)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::data::Scaler;
 use crate::dense::Dense;
 use crate::error::{Error, Result};
 use crate::mlp::{Mlp, check, count};
-use crate::store::Store;
+use crate::store::{Store, floats};
 use kernels::Activation;
 use prost::Message;
 use std::collections::{HashMap, HashSet};
@@ -288,8 +288,7 @@ impl<'a> Walk<'a> {
         let Some(sizes) = sizes.filter(|_| whole && count == Some(found)) else {
             return wrong(format!("has {found} numbers for dimensions {dims:?}"));
         };
-        let bytes = raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        let numbers: Vec<f32> = if raw_data.is_empty() { float_data.clone() } else { bytes.collect() };
+        let numbers = if raw_data.is_empty() { float_data.clone() } else { floats(raw_data).collect() };
         if !numbers.iter().all(|x| x.is_finite()) {
             return wrong("is not finite".into());
         }

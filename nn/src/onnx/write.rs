@@ -7,6 +7,7 @@ use crate::checkpoint::error;
 use crate::error::Result;
 use crate::files::write_whole;
 use crate::mlp::Mlp;
+use crate::store::le_bytes;
 use kernels::Activation;
 use prost::Message;
 use std::iter::zip;
@@ -49,7 +50,7 @@ impl Chain {
             dims: dims.iter().map(|&dim| dim as i64).collect(),
             data_type: FLOAT,
             name: name.into(),
-            raw_data: numbers.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            raw_data: le_bytes(numbers),
             ..Tensor::default()
         });
         name.into()
