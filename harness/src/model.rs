@@ -1,8 +1,10 @@
 //! A trained model from a file, in f32 or in 8 bits, and how fast predictions are.
 
 use crate::error::Result;
-use nn::{Dataset, Error, Kind, Mlp, Predictor, Quantized};
+use nn::metrics::argmax;
+use nn::{Dataset, Engine, Error, Kind, Mlp, Predictor, Quantized};
 use std::fs;
+use std::iter::zip;
 use std::path::Path;
 use std::time::Instant;
 
@@ -79,10 +81,19 @@ impl Model {
     }
 }
 
-/// The most probable class of each sample, the first of equals.
+/// The class that a model takes each sample for, and the probability that it gives to it.
+///
+/// # Errors
+/// When the samples do not fit the model.
+pub fn predictions(model: &Mlp, engine: &dyn Engine, data: &Dataset) -> Result<Vec<(u32, f32)>> {
+    let (classes, probabilities) = (model.predict(engine, data)?, model.probabilities(engine, data)?);
+    let rows = probabilities.chunks_exact(model.classes());
+    Ok(zip(classes, rows).map(|(class, row)| (class, row[class as usize])).collect())
+}
+
+/// The most probable class of each sample, by [`argmax`].
 pub fn classes(probabilities: &[f32], outputs: usize) -> Vec<u32> {
-    let best = |row: &[f32]| (1..row.len()).fold(0, |best, j| if row[j] > row[best] { j } else { best });
-    probabilities.chunks_exact(outputs).map(|row| best(row) as u32).collect()
+    probabilities.chunks_exact(outputs).map(|row| argmax(row) as u32).collect()
 }
 
 /// Share of right predictions.
@@ -121,4 +132,14 @@ pub fn widths(model: &Mlp) -> Vec<usize> {
 /// Bytes of a file.
 pub fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |about| about.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_without_number_is_not_the_most_probable() {
+        assert_eq!(classes(&[f32::NAN, 0.25, 0.75, 0.5, 0.5, 0.0], 3), [2, 0]);
+    }
 }

@@ -4,7 +4,7 @@ use super::{data, json, parse};
 use crate::console::{BAD, Console, styled};
 use crate::contender::Contender;
 use crate::error::{Error, Result};
-use crate::model::widths;
+use crate::model::{self, widths};
 use crate::picture::{self, Tile};
 use crate::record::{Head, Score};
 use crate::report::Table;
@@ -15,7 +15,6 @@ use kernels::{Backend, Precision};
 use nn::metrics::{Average, Confusion};
 use nn::{Adam, Dataset, Engine, EpochEnd, Mlp, Recipe, Trainer};
 use serde::Serialize;
-use std::iter::zip;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -266,13 +265,14 @@ fn scores(confusion: &Confusion) -> Table {
 /// The first test images and what the model makes of them.
 fn draw(name: &str, accuracy: f64, model: &Mlp, engine: &dyn Engine, test: &Dataset) -> Result<String> {
     let first = test.head(25);
-    let (predictions, probabilities) = (model.predict(engine, &first)?, model.probabilities(engine, &first)?);
-    let tile = |(i, (&prediction, row)): (usize, (&u32, &[f32]))| {
-        let confidence = row[prediction as usize];
-        Tile { pixels: first.image(i), label: first.labels()[i], prediction, confidence }
+    let found = model::predictions(model, engine, &first)?;
+    let tile = |(i, (prediction, confidence))| Tile {
+        pixels: first.image(i),
+        label: first.labels()[i],
+        prediction,
+        confidence,
     };
-    let rows = probabilities.chunks(model.classes());
-    let tiles: Vec<Tile<'_>> = zip(&predictions, rows).enumerate().map(tile).collect();
+    let tiles: Vec<Tile<'_>> = found.into_iter().enumerate().map(tile).collect();
     let right = tiles.iter().filter(|tile| tile.label == tile.prediction).count();
     let title = format!("The first {} test images", tiles.len());
     let all = report::thousands(test.len() as u64);

@@ -11,7 +11,7 @@ use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::measure::{Cache, Plan};
 use crate::record::{CaseRecord, Head, Score};
-use crate::{files, machine, training};
+use crate::{files, machine, model, training};
 use clap::ArgGroup;
 use kernels::{Backend, Cpu};
 use nn::metrics::Confusion;
@@ -175,13 +175,8 @@ fn squares(effort: &Effort, console: &mut Console) -> Result<(Vec<CaseRecord>, V
 /// What the model makes of the first test images.
 fn predictions(model: &Mlp, engine: &Kernels<'_>, test: &Dataset) -> Result<Vec<Prediction>> {
     let first = test.head(25);
-    let (predictions, probabilities) = (model.predict(engine, &first)?, model.probabilities(engine, &first)?);
-    let of = |((&label, prediction), row): ((&u32, u32), &[f32])| Prediction {
-        label,
-        prediction,
-        probability: row[prediction as usize],
-    };
-    Ok(zip(zip(first.labels(), predictions), probabilities.chunks(model.classes())).map(of).collect())
+    let of = |(&label, (prediction, probability))| Prediction { label, prediction, probability };
+    Ok(zip(first.labels(), model::predictions(model, engine, &first)?).map(of).collect())
 }
 
 /// A field of CSV, in quotes where it needs them (RFC 4180): a library's file can have any name.
