@@ -21,6 +21,11 @@ pub fn data_dir(named: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
+/// The profile that `KERNELS_PROFILE` names, which the kernels read in every command.
+pub fn profile() -> Option<PathBuf> {
+    std::env::var_os("KERNELS_PROFILE").map(PathBuf::from)
+}
+
 /// Whether there is a file that a command of this program makes.
 ///
 /// # Errors

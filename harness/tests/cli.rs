@@ -147,6 +147,24 @@ fn a_step_is_taken_apart() {
 }
 
 #[test]
+fn no_record_replaces_the_profile_in_use() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("this.profile");
+    // Only the command that makes it does.
+    for _ in 0..2 {
+        let output = run(harness(&["tune", "--time", "0"]).env("KERNELS_PROFILE", &file));
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let held = fs::read(&file).unwrap();
+    for args in [&["info"][..], &["act", "relu", "9"], &["tune", "--explain"], &["tune", "--explain", "--out", "other"]]
+    {
+        let mut command = harness(args);
+        fails(command.env("KERNELS_PROFILE", &file).arg("--json").arg(&file), 2, &["this.profile is named twice"]);
+    }
+    assert!(fs::read(&file).unwrap() == held);
+}
+
+#[test]
 fn a_profile_is_written_verified_explained_and_checked() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("below/this.profile");

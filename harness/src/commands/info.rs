@@ -3,8 +3,8 @@
 use super::{data, json};
 use crate::console::Console;
 use crate::error::{Error, Result};
-use crate::machine;
 use crate::record::Head;
+use crate::{files, machine};
 use kernels::{Backend, Cpu, Profile};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,7 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 pub(super) fn tuning_of(row: &Backend) -> String {
     let own =
         if row.tuning::<f32>() == row.model::<f32>() { "by the model of the caches" } else { "built in for this CPU" };
-    let Some(file) = std::env::var_os("KERNELS_PROFILE") else { return own.to_owned() };
+    let Some(file) = files::profile() else { return own.to_owned() };
     let name = Path::new(&file).display();
     match Profile::load(&file) {
         Ok(profile) if profile.get(row.name(), "f32").is_some() => format!("KERNELS_PROFILE={name}"),

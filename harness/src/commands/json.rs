@@ -20,21 +20,31 @@ impl Args {
         self.json.as_ref().is_some_and(|file| file.as_os_str() == "-" || file.as_os_str() == "/dev/stdout")
     }
 
-    /// Makes sure that the record and the other outputs of the command can be written, before the work is done; see
-    /// [`files::prepare`].
+    /// Makes sure that the record and the other outputs of the command can be written, before the work is done, and
+    /// replace neither its inputs nor the kernels' profile; see [`files::prepare`].
     pub fn prepare<'a>(
         &'a self,
         inputs: impl IntoIterator<Item = &'a PathBuf>,
         outputs: impl IntoIterator<Item = &'a PathBuf>,
         console: &mut Console,
     ) -> Result<()> {
+        let (inputs, profile): (Vec<&PathBuf>, _) = (inputs.into_iter().collect(), files::profile());
+        files::prepare(inputs.into_iter().chain(&profile), self.outputs(outputs, console))
+    }
+
+    /// These outputs, and the record where it goes to a file; where it goes to standard output, text makes room for it.
+    pub fn outputs<'a>(
+        &'a self,
+        outputs: impl IntoIterator<Item = &'a PathBuf>,
+        console: &mut Console,
+    ) -> Vec<&'a PathBuf> {
         let mut outputs: Vec<&PathBuf> = outputs.into_iter().collect();
         match &self.json {
             Some(_) if self.is_standard_output() => console.step_aside(),
             Some(file) => outputs.push(file),
             None => {}
         }
-        files::prepare(inputs, outputs)
+        outputs
     }
 
     /// Writes the record, if it was asked for.

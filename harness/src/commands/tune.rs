@@ -109,18 +109,19 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
 
 fn run_for<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let row = args.row.map_or_else(Backend::active, Ok)?;
-    let file = args.out.clone().or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
+    let in_use = files::profile();
+    let file = args.out.clone().or_else(|| in_use.clone());
     let cpu = Cpu::get().to_string();
     let id = cpu.split_whitespace().next().unwrap_or("this");
     let file = file.unwrap_or_else(|| PathBuf::from(format!("target/harness/{id}.profile")));
     // A search goes on from the file, and keeps what it holds of other rows; it may begin with its values, too.
     let written = (!args.explain && !args.verify).then_some(&file);
-    let start = args.start.as_ref().filter(|start| place(start) != place(&file));
-    let read = written.is_none().then_some(&file).into_iter().chain(start);
-    args.json.prepare(read, written, console)?;
+    let others = args.start.iter().chain(&in_use).filter(|other| place(other) != place(&file));
+    let read = written.is_none().then_some(&file).into_iter().chain(others);
+    files::prepare(read, args.json.outputs(written, console))?;
     let task = Task { row, element: std::any::type_name::<T>(), threads: args.threads as usize, file };
     // What calls use where no profile is named. One that is named is what is in question.
-    let default = if std::env::var_os(VARIABLE).is_some() { row.model::<T>() } else { row.tuning::<T>() };
+    let default = if in_use.is_some() { row.model::<T>() } else { row.tuning::<T>() };
     console.line(format_args!("{cpu}; {} {}, {}", row.name(), task.element, counted(task.threads, "thread")))?;
     let record = if args.explain {
         task.explain(row.model::<T>(), default, console)?
@@ -141,9 +142,6 @@ fn run_for<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
         _ => Ok(()),
     }
 }
-
-/// The environment variable that names a profile.
-const VARIABLE: &str = "KERNELS_PROFILE";
 
 /// What is tuned, and where the values go.
 struct Task {

@@ -93,7 +93,9 @@ pub fn run(args: &Args, console: &mut Console) -> Result<()> {
     let begin = Instant::now();
     let time = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
     let [page_file, json_file, csv_file] = ["report.html", "report.json", "report.csv"].map(|name| args.out.join(name));
-    files::prepare(args.data.files().iter().chain(args.rivals.files()), [&page_file, &json_file, &csv_file])?;
+    let (data, profile) = (args.data.files(), files::profile());
+    let inputs = data.iter().chain(args.rivals.files()).chain(&profile);
+    files::prepare(inputs, [&page_file, &json_file, &csv_file])?;
     let data = args.data.load()?;
     let contenders = args.rivals.join(Contender::for_gemm(), 1)?;
     let (clock, steal) = (machine::clock_mhz(), machine::steal_seconds());
