@@ -110,7 +110,9 @@ fn command() -> clap::Command {
             arg.allow_negative_numbers(value)
         })
     };
-    negative(Cli::command()).mut_subcommands(negative)
+    let command = negative(Cli::command()).mut_subcommands(negative);
+    // No columns are those of a terminal that does not know; help then is as wide as in a file.
+    if std::env::var_os("COLUMNS").is_some_and(|columns| columns == "0") { command.term_width(100) } else { command }
 }
 
 /// Whether a command line, the name of the program first, is well formed; nothing is done. For the fuzzer.

@@ -96,6 +96,13 @@ fn help_has_examples_and_exit_codes() {
 }
 
 #[test]
+fn help_is_as_wide_as_in_a_file_where_a_terminal_has_no_columns() {
+    let help = |columns: &str| stdout(&run(harness(&["--help"]).env("COLUMNS", columns)));
+    assert_eq!(help("0"), help("100"));
+    assert_ne!(help("0"), help("60"));
+}
+
+#[test]
 fn completions_are_for_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout(&run(&mut harness(&["completions", shell])));

@@ -96,6 +96,7 @@ fn a_model_goes_out_and_comes_back() {
     tiny.fails("import @model @again --format onnx", 1, &["model: ", "message"]);
     tiny.fails("import @nothing.onnx @again", 1, &["nothing.onnx", "cannot read"]);
     tiny.fails("import @m.rs @again", 2, &["written, not read"]);
+    tiny.fails("import @m.rs @again --format rust", 2, &["onnx, npz, safetensors, pytorch]"]);
     tiny.fails("export @model @m.txt", 2, &["--format"]);
     tiny.fails("export @model @m.npz --pixels", 2, &["--pixels"]);
     tiny.fails("export @model", 2, &["FILE"]);

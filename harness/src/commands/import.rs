@@ -8,6 +8,7 @@ use crate::interrupt;
 use crate::model::widths;
 use crate::record::Head;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use nn::export::{self, Layout};
 use nn::{Activation, onnx};
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     to: PathBuf,
     /// Its format [default: by its ending: .onnx, .npz, .safetensors]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = readable())]
     format: Option<Format>,
     /// Between layers, where the file holds weights alone
     #[arg(long, value_enum, default_value_t = Hidden::Relu)]
@@ -52,6 +53,13 @@ struct Record<'a> {
     layers: Vec<usize>,
     parameters: usize,
     labels: &'a [String],
+}
+
+/// The formats, without source, which is only written.
+fn readable() -> impl TypedValueParser<Value = Format> {
+    let formats = Format::value_variants().iter().filter(|format| **format != Format::Rust);
+    PossibleValuesParser::new(formats.filter_map(Format::to_possible_value))
+        .map(|name| Format::from_str(&name, false).expect("it is one of these"))
 }
 
 /// Activations without settings.
