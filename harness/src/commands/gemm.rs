@@ -210,8 +210,7 @@ fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     let cpu = machine::cpu().unwrap_or_else(|| "unknown CPU".to_owned());
     console.line(format_args!("{cpu}, {}; {}\n{LEGEND}", counted(machine::cores(), "core"), type_name::<T>()))?;
 
-    let mut rows: Vec<&'static Backend> = contenders.iter().filter_map(Contender::backend).collect();
-    rows.dedup_by_key(|row| row.name());
+    let rows = rows_of(&contenders);
     let mut record = Record::new(type_name::<T>(), &contenders);
     let mut failures = Vec::new();
     console.begin(shapes.len() as u64);
@@ -257,6 +256,17 @@ fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     record.roofline = roofline;
     args.json.write(&record, console)?;
     if failures.is_empty() { Ok(()) } else { Err(Error::Checks { failures }) }
+}
+
+/// The rows of the kernels' table among the contenders, each once, whatever its precisions and threads.
+fn rows_of(contenders: &[Contender]) -> Vec<&'static Backend> {
+    let mut rows: Vec<&'static Backend> = Vec::new();
+    for row in contenders.iter().filter_map(Contender::backend) {
+        if rows.iter().all(|other| other.name() != row.name()) {
+            rows.push(row);
+        }
+    }
+    rows
 }
 
 /// For arithmetic and for each level of the caches.
@@ -458,6 +468,15 @@ fn cells(entry: &Entry) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_counts_once_whatever_its_threads() {
+        let rows: Vec<&'static Backend> = Backend::supported().collect();
+        let teams = rows.iter().map(|row| Contender::Team(row, 2));
+        let contenders: Vec<Contender> = rows.iter().map(|row| Contender::Row(row)).chain(teams).collect();
+        let names = |rows: &[&'static Backend]| rows.iter().map(|row| row.name()).collect::<Vec<_>>();
+        assert!(rows.len() > 1 && names(&rows_of(&contenders)) == names(&rows), "{:?}", names(&rows_of(&contenders)));
+    }
 
     #[test]
     fn sweeps_are_read() {
