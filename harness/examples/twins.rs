@@ -1,7 +1,7 @@
 //! How often identical code is called different on this machine: `cargo run --release -p harness --example twins`.
 //!
-//! Every comparison is of a row of the kernels' table with itself, over products of several sizes. At most 1 in 20 may be
-//! called different.
+//! Every comparison is of a row of the kernels' table with itself, over products of several sizes. At most 1 in 20 may
+//! be called different.
 
 #![forbid(unsafe_code)]
 

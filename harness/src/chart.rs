@@ -1,5 +1,5 @@
-//! Charts as inline SVG. Their colours are names: the page's style sheet gives each a value, one for light pages and one
-//! for dark ones.
+//! Charts as inline SVG. Their colours are names: the page's style sheet gives each a value, one for light pages and
+//! one for dark ones.
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
@@ -58,7 +58,7 @@ fn series_colour(i: usize) -> RGBColor {
     name(16 + (i % COLOURS) as u8)
 }
 
-/// The rules that give the colours of charts the values of the variables `--ink`, `--grid` and `--s0`, `--s1` and so on.
+/// The rules that give the colours of charts the values of the variables `--ink`, `--grid`, `--s0`, `--s1` and so on.
 pub fn style() -> String {
     let mut rules = String::new();
     let mut rule = |RGBColor(r, g, b): RGBColor, variable: &str| {

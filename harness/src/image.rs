@@ -1,7 +1,8 @@
 //! Images of digits from files, as MNIST has them.
 //!
 //! MNIST's digits were fitted into a square of 20 x 20 pixels, their proportions kept, and put into 28 x 28 so that the
-//! centre of mass of their ink is in the middle (Y. LeCun, C. Cortes, C. Burges, "The MNIST database"): white ink on black.
+//! centre of mass of their ink is in the middle (Y. LeCun, C. Cortes, C. Burges, "The MNIST database"): white ink on
+//! black.
 
 use crate::error::{Error, Result};
 use crate::files;

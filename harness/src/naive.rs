@@ -6,8 +6,8 @@ use kernels::{Activation, Function};
 /// Rows and columns of the block of B in [`gemm_blocked`]: 16 KiB, half of the first cache of most CPUs.
 const BLOCK: usize = 64;
 
-/// C = A B, as [`kernels::reference::gemm_ikj`] but over blocks of B that stay in the first cache. Scalar code, which the
-/// compiler may turn into vectors.
+/// C = A B, as [`kernels::reference::gemm_ikj`] but over blocks of B that stay in the first cache. Scalar code, which
+/// the compiler may turn into vectors.
 ///
 /// # Panics
 /// When a slice is shorter than its matrix.

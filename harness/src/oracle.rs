@@ -1,9 +1,11 @@
 //! The functions of the kernels in f64, from the crate `libm`: the same bits on every machine.
 //!
-//! `kernels::reference::function` is the same with the functions of the platform, and others for erf; a test compares them.
+//! `kernels::reference::function` is the same with the functions of the platform, and others for erf; a test compares
+//! them.
 //!
-//! libm's functions are wrong by less than 1 ULP of f64 (erfc and tanh by less than 2 to 3), those composed of them here by some more,
-//! and x / sqrt 2, rounded, moves erfc by a factor of up to 1 + x^2 2^-53: all together below 2^-20 ULP of an f32.
+//! libm's functions are wrong by less than 1 ULP of f64 (erfc and tanh by less than 2 to 3), those composed of them
+//! here by some more, and x / sqrt 2, rounded, moves erfc by a factor of up to 1 + x^2 2^-53: all together below
+//! 2^-20 ULP of an f32.
 
 use kernels::{Activation, Function};
 

@@ -16,8 +16,8 @@ pub fn fma_peak(backend: &Backend, budget: Duration) -> f64 {
     best_rate(budget, |iterations| backend.fma_peak_loop(iterations))
 }
 
-/// The best of many short samples, because a limit that an unlucky moment lowers is none: so much work a second as `run`
-/// says it did, told how often to repeat.
+/// The best of many short samples, because a limit that an unlucky moment lowers is none: so much work a second as
+/// `run` says it did, told how often to repeat.
 fn best_rate(budget: Duration, mut run: impl FnMut(u64) -> u64) -> f64 {
     let sample = budget / 50;
     let mut times = 1;
@@ -90,8 +90,8 @@ impl Roofline {
         self.levels.iter().find(fits).or(self.levels.last())
     }
 
-    /// The most operations per second for a call of so many that moves so many bytes: what the level that holds the data
-    /// can feed, and for floating-point operations no more than the arithmetic does.
+    /// The most operations per second for a call of so many that moves so many bytes: what the level that holds the
+    /// data can feed, and for floating-point operations no more than the arithmetic does.
     pub fn limit(&self, operation: Operation, operations: f64, bytes: f64, cache: Cache) -> f64 {
         let fed = self.level(bytes, cache).map_or(f64::INFINITY, |level| operations / bytes * level.bandwidth);
         if operation == Operation::Flop { self.peak.min(fed) } else { fed }

@@ -22,8 +22,8 @@ pub struct Estimate {
 const RESAMPLES: usize = 500;
 
 impl Estimate {
-    /// Median, deviation and interval of these samples, which stand in the order in which they were taken; NaN when there
-    /// are none.
+    /// Median, deviation and interval of these samples, which stand in the order in which they were taken; NaN when
+    /// there are none.
     pub fn of(samples: &[f64]) -> Self {
         let median = median(&mut samples.to_vec());
         let mad = self::median(&mut samples.iter().map(|x| (x - median).abs()).collect::<Vec<_>>());
@@ -57,10 +57,10 @@ fn median(x: &mut [f64]) -> f64 {
     (lower + upper) / 2.0
 }
 
-/// The 95 % interval of the median by the circular block bootstrap (Politis and Romano, 1992): noise comes in bursts, so
-/// samples are drawn in runs of neighbours, the cube root of their number long. Single draws would take a burst for many
-/// independent witnesses, and the interval would be too narrow. Few runs say less of their own spread, so their interval is
-/// expanded as Student's is against the normal one (Hesterberg, 2015).
+/// The 95 % interval of the median by the circular block bootstrap (Politis and Romano, 1992): noise comes in bursts,
+/// so samples are drawn in runs of neighbours, the cube root of their number long. Single draws would take a burst for
+/// many independent witnesses, and the interval would be too narrow. Few runs say less of their own spread, so their
+/// interval is expanded as Student's is against the normal one (Hesterberg, 2015).
 fn interval(samples: &[f64]) -> (f64, f64) {
     let n = samples.len();
     if n < 2 {

@@ -2,8 +2,8 @@
 //!
 //! Coordinate descent: the values of one coordinate race against each other by successive halving, the best of them
 //! against the incumbent. It replaces the incumbent only where the gain over a spread of shapes is beyond its interval
-//! and beyond what a twin of the incumbent does, and no shape loses. When no coordinate gains any more, the descent begins
-//! anew from a random point near the incumbent, until the time is up.
+//! and beyond what a twin of the incumbent does, and no shape loses. When no coordinate gains any more, the descent
+//! begins anew from a random point near the incumbent, until the time is up.
 
 use crate::case::layout;
 use crate::measure::{self, Samples};
@@ -230,8 +230,8 @@ fn descend(
     (tuning, steps)
 }
 
-/// Successive halving: the slower half leaves after each heat, as does who is behind the incumbent. `None` when nobody is
-/// left.
+/// Successive halving: the slower half leaves after each heat, as does who is behind the incumbent. `None` when nobody
+/// is left.
 fn heats(judge: &mut dyn Judge, incumbent: Tuning, mut candidates: Vec<Tuning>) -> Option<Tuning> {
     let mut rounds = HEAT;
     loop {

@@ -90,8 +90,8 @@ pub struct Comparison {
     beat: Samples,
 }
 
-/// How far the beat may be from its best tenth. Alone on a core it moves by half a percent; what runs on the second thread of a
-/// core slows it by a tenth and more, and some contenders more than others.
+/// How far the beat may be from its best tenth. Alone on a core it moves by half a percent; what runs on the second
+/// thread of a core slows it by a tenth and more, and some contenders more than others.
 const QUIET: f64 = 0.03;
 
 /// A contender that passed the check, and its times.

@@ -45,8 +45,9 @@ pub struct Args {
 }
 
 const LEGEND: &str = "
-ns: nanoseconds an element; 95%: the bootstrap interval of the speed; GB/s: bytes read and written; roof: share of what the
-bandwidth allows; x: times as fast as the naive loop, = where that is no difference; ULP: the largest error, relative.";
+ns: nanoseconds an element; 95%: the bootstrap interval of the speed; GB/s: bytes read and written; roof: share of
+what the bandwidth allows; x: times as fast as the naive loop, = where that is no difference; ULP: the largest error,
+relative.";
 
 /// What `--json` holds.
 #[derive(Serialize)]

@@ -315,8 +315,8 @@ fn alike(a: &[f32], b: &[f32]) -> bool {
     a.iter().zip(b).fold(true, |same, (a, b)| same & (a.to_bits() == b.to_bits()))
 }
 
-/// What there is to say of the results `y` at `x`. Where all are `rounded`, the true values as floats, the errors are not looked
-/// at, but for a function that claims less than half an ULP.
+/// What there is to say of the results `y` at `x`. Where all are `rounded`, the true values as floats, the errors are
+/// not looked at, but for a function that claims less than half an ULP.
 fn errors(f: Function, x: &[f32], y: &[f32], want: &[f64], rounded: &[f32]) -> Found {
     let mut found = Found { inputs: x.len() as u64, checksum: checksum(y), ..Found::NOTHING };
     if f.bound() > 0.5 && alike(y, rounded) {

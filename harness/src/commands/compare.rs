@@ -115,22 +115,22 @@ const FULL: Effort = Effort {
     accuracy: 0.97,
 };
 
-/// All cases are measured so many times, each for a part of its time, because a neighbour on the machine often stays for
-/// longer than a case takes, and would meet just some of them.
+/// All cases are measured so many times, each for a part of its time, because a neighbour on the machine often stays
+/// for longer than a case takes, and would meet just some of them.
 const PASSES: u32 = 3;
 
 /// How far the test accuracy may be from that of naive loops after equal steps: they round differently, no more.
 const SAME_ACCURACY: f64 = 0.01;
 
 const PRODUCTS: &str = "
-Products C = A B in f32, sizes m x k x n, one thread, warm caches (A': A is stored transposed). GFLOP/s: median; 95%: its
-bootstrap interval; ±: median deviation; peak: share of the FMA peak, sampled in the same rounds; x ijk: times as fast as
-naive loops in that order, the median of the ratios within rounds, = where that is no difference; error: the largest
-|error| / (|A||B|) in units of 2^-24; max abs and rms: errors against the exact product.";
+Products C = A B in f32, sizes m x k x n, one thread, warm caches (A': A is stored transposed). GFLOP/s: median; 95%:
+its bootstrap interval; ±: median deviation; peak: share of the FMA peak, sampled in the same rounds; x ijk: times as
+fast as naive loops in that order, the median of the ratios within rounds, = where that is no difference; error: the
+largest |error| / (|A||B|) in units of 2^-24; max abs and rms: errors against the exact product.";
 
 const FUNCTIONS: &str = "
-Functions in f32, one thread, warm caches; G/s: billions of elements a second; ULP: the largest error in units of the last
-place, relative, tails included.";
+Functions in f32, one thread, warm caches; G/s: billions of elements a second; ULP: the largest error in units of the
+last place, relative, tails included.";
 
 /// What `--json` holds.
 #[derive(Debug, Clone, Serialize)]

@@ -27,7 +27,8 @@ pub struct Args {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Share of the weights that become 0, one after the other
-    #[arg(long, value_name = "SHARE,..", value_delimiter = ',', default_value = "0.5,0.8,0.9,0.95", value_parser = parse::share)]
+    #[arg(long, value_name = "SHARE,..", value_delimiter = ',', default_value = "0.5,0.8,0.9,0.95")]
+    #[arg(value_parser = parse::share)]
     sparsity: Vec<f64>,
     /// Which weights compete for being kept
     #[arg(long, value_enum, default_value_t = Which::Global)]
@@ -162,7 +163,8 @@ fn curve(results: &[Pruned]) -> String {
     let mut svg = String::from(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 560 310\" width=\"560\" height=\"310\" role=\"img\" \
          font-family=\"system-ui,sans-serif\" font-size=\"13\">\n<title>Accuracy over sparsity</title>\n<style>\
-         svg{color:#1c1c1a;--a:#2a6fdb;--b:#c2571a}@media(prefers-color-scheme:dark){svg{color:#eeede8;--a:#6ea3f5;--b:#e58a55}}\
+         svg{color:#1c1c1a;--a:#2a6fdb;--b:#c2571a}\
+         @media(prefers-color-scheme:dark){svg{color:#eeede8;--a:#6ea3f5;--b:#e58a55}}\
          text{fill:currentColor}.grid{stroke:currentColor;opacity:.15}</style>\n",
     );
     let text = |x: f64, y: f64, anchor: &str, text: &str| {

@@ -24,7 +24,8 @@ Examples:
 #[command(after_help = HELP)]
 pub struct Args {
     /// Widths of the layers, inputs first
-    #[arg(required = true, value_name = "WIDTHS", value_delimiter = ',', value_parser = value_parser!(u32).range(1..=16_384))]
+    #[arg(required = true, value_name = "WIDTHS", value_delimiter = ',')]
+    #[arg(value_parser = value_parser!(u32).range(1..=16_384))]
     widths: Vec<u32>,
     /// Samples in a step
     #[arg(long, value_name = "N", default_value = "32", value_parser = value_parser!(u32).range(1..=4096))]

@@ -31,7 +31,8 @@ pub struct Args {
     #[command(flatten)]
     data: data::Args,
     /// Widths of the hidden layers
-    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "128", value_parser = value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "128")]
+    #[arg(value_parser = value_parser!(u32).range(1..=65_536))]
     hidden: Vec<u32>,
     /// Times to go through the training set
     #[arg(long, value_name = "N", default_value = "5", value_parser = value_parser!(u32).range(1..))]

@@ -190,8 +190,8 @@ fn quoted(text: &str) -> String {
 /// A line for each contender in each case.
 fn csv(record: &Record) -> String {
     let mut text = String::from(
-        "case,cache,contender,threads,operation,operations,bytes,seconds,seconds_low,seconds_high,seconds_mad,speed,peak,\
-         error,max_abs_error,rms_error,samples,noise_floor\n",
+        "case,cache,contender,threads,operation,operations,bytes,seconds,seconds_low,seconds_high,seconds_mad,speed,\
+         peak,error,max_abs_error,rms_error,samples,noise_floor\n",
     );
     let cases =
         record.compare.products.iter().chain(&record.compare.functions).chain(&record.sizes).chain(&record.cold);

@@ -13,20 +13,24 @@ use std::fmt::Display;
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--paper:#fcfcfb;--card:#fff;--ink:#1c1c1a;--dim:#5f5e5a;--line:#dddcd7;--grid:#e6e5e0;
---good:#0b7a3b;--bad:#b3261e;--s0:#2a6fdb;--s1:#c2571a;--s2:#188a63;--s3:#8b5cc7;--s4:#a8842c;--s5:#7a7974;--heat:42,111,219}
+--good:#0b7a3b;--bad:#b3261e;--s0:#2a6fdb;--s1:#c2571a;--s2:#188a63;--s3:#8b5cc7;--s4:#a8842c;--s5:#7a7974;
+--heat:42,111,219}
 @media(prefers-color-scheme:dark){:root{--paper:#161615;--card:#1f1f1d;--ink:#eeede8;--dim:#a3a29b;--line:#383733;
---grid:#33322f;--good:#5ec88a;--bad:#ff8a80;--s0:#6ea3f5;--s1:#f0925a;--s2:#4cc299;--s3:#b794ee;--s4:#d9b65c;--s5:#9a9992;
---heat:110,163,245}}
+--grid:#33322f;--good:#5ec88a;--bad:#ff8a80;--s0:#6ea3f5;--s1:#f0925a;--s2:#4cc299;--s3:#b794ee;--s4:#d9b65c;
+--s5:#9a9992;--heat:110,163,245}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
+body{margin:0;background:var(--paper);color:var(--ink);
+font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:32px 20px 64px}
-h1{font-size:1.75rem;line-height:1.2;margin:0 0 4px}h2{font-size:1.25rem;margin:48px 0 4px}h3{font-size:1rem;margin:0 0 8px}
+h1{font-size:1.75rem;line-height:1.2;margin:0 0 4px}h2{font-size:1.25rem;margin:48px 0 4px}
+h3{font-size:1rem;margin:0 0 8px}
 p{margin:4px 0 12px;max-width:76ch}.dim,figcaption,th{color:var(--dim)}.good{color:var(--good)}.bad{color:var(--bad)}
 .tiles,.two{display:grid;gap:16px}.tiles{grid-template-columns:repeat(auto-fit,minmax(150px,1fr));margin:24px 0}
 .two{grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));align-items:start}
 .card+.card{margin-top:16px}.two .card{margin-top:0}
 .card,.tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px;min-width:0}
-.tile b{display:block;font-size:1.6rem;line-height:1.2;font-variant-numeric:tabular-nums}.tile span{color:var(--dim);font-size:.85rem}
+.tile b{display:block;font-size:1.6rem;line-height:1.2;font-variant-numeric:tabular-nums}
+.tile span{color:var(--dim);font-size:.85rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 th,td{padding:5px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}
 th{font-weight:500}th:first-child,td:first-child{text-align:left}tr:last-child td{border-bottom:0}
@@ -37,12 +41,14 @@ figcaption span{display:inline-flex;align-items:center;gap:6px}
 figcaption i{display:inline-block;width:18px;height:0;border-top:2.5px solid}i.limit{border-top-style:dashed!important}
 figcaption i.dots{width:8px;height:8px;border-radius:50%;border:0;background:currentColor}
 .bars{display:grid;grid-template-columns:auto 1fr auto;gap:6px 12px;align-items:center;font-size:.875rem}
-.bars div{height:12px;border-radius:3px;background:var(--s0);min-width:2px}.bars .n{text-align:right;font-variant-numeric:tabular-nums}
+.bars div{height:12px;border-radius:3px;background:var(--s0);min-width:2px}
+.bars .n{text-align:right;font-variant-numeric:tabular-nums}
 .confusion td,.confusion th{text-align:center;padding:5px 4px;border:0;min-width:2.4em}
 .picture svg{display:block;width:100%;max-width:600px;height:auto}
 ul{padding-left:1.2em;margin:4px 0}dl{display:grid;grid-template-columns:auto 1fr;gap:4px 16px;margin:0;font-size:.9rem}
 dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}
-@media(max-width:480px){main{padding:20px 12px 48px}.card{padding:12px}h2{margin-top:36px}.bars{grid-template-columns:1fr auto}.bars div{grid-column:1/-1;grid-row:auto;order:0}}
+@media(max-width:480px){main{padding:20px 12px 48px}.card{padding:12px}h2{margin-top:36px}
+.bars{grid-template-columns:1fr auto}.bars div{grid-column:1/-1;grid-row:auto;order:0}}
 ";
 
 /// The whole page.
@@ -54,13 +60,14 @@ pub(super) fn html(record: &Record, test: &Dataset) -> String {
         losses(record),
         section(
             "Matrix products",
-            "f32 on one thread. The peak is a loop of nothing but fused multiply-adds in registers, sampled in the same rounds.",
+            "f32 on one thread. The peak is a loop of nothing but fused multiply-adds in registers, sampled in the same \
+             rounds.",
             &two(&[&card("Speed over size", &sizes(record)), &card("Roofline", &roofline(record))]),
         ),
         section(
             "Times as fast",
-            "Medians of the ratios within rounds, with their 95 % intervals. Those in grey are no difference: the interval \
-             holds 1, or identical code differed as much (the noise floor of the case).",
+            "Medians of the ratios within rounds, with their 95 % intervals. Those in grey are no difference: the \
+             interval holds 1, or identical code differed as much (the noise floor of the case).",
             &(card("", &ratios(&compare.products)) + &card("", &ratios(&compare.functions))),
         ),
         section(
