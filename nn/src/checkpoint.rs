@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
+use std::io;
 use std::iter::zip;
 use std::path::Path;
 
@@ -272,9 +273,12 @@ pub(crate) fn save(file: &Path, model: &Mlp, trainer: Option<&Trainer<'_>>) -> R
 pub(crate) fn read_file(file: &Path) -> Result<Vec<u8>> {
     let broken = |source| Error::Read { file: file.into(), source };
     let about = fs::metadata(file).map_err(broken)?;
-    // The length of what is no file, like a device, says nothing.
-    if !about.is_file() || about.len() > LIMIT {
-        return Err(error(file, "length", format!("is {}, but must be at most {LIMIT} bytes of a file", about.len())));
+    // The length of a pipe or a device says nothing of what can be read.
+    if !about.is_file() {
+        return Err(broken(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")));
+    }
+    if about.len() > LIMIT {
+        return Err(error(file, "length", format!("is {}, but must be at most {LIMIT} bytes", about.len())));
     }
     fs::read(file).map_err(broken)
 }
