@@ -13,8 +13,9 @@ pub enum Scope {
     PerLayer,
 }
 
-/// A copy in which the smallest weights are 0: the share `sparsity` of them, rounded down; of equals the first. Biases
-/// stay. [`Trainer::keep_zeros`](crate::Trainer::keep_zeros) trains the others on.
+/// A copy in which the smallest weights are 0: the share `sparsity` of them, as the product in f64, rounded down (0.29 of
+/// 100 are 28, as 0.29 is a little less in binary); of equals the first. Biases stay.
+/// [`Trainer::keep_zeros`](crate::Trainer::keep_zeros) trains the others on.
 ///
 /// # Errors
 /// When the sparsity is not in [0, 1].
@@ -42,8 +43,7 @@ pub fn prune(model: &Mlp, sparsity: f64, scope: Scope) -> Result<Mlp> {
 }
 
 fn zero(mut weights: Vec<&mut f32>, sparsity: f64) {
-    // Rounding may have made a share smaller than what was written, and the product again: 0.29 of 100 are 29.
-    let count = (sparsity * weights.len() as f64 * (1.0 + f64::EPSILON)) as usize;
+    let count = (sparsity * weights.len() as f64) as usize;
     // Stable, so that of equals the first go.
     weights.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
     weights.into_iter().take(count).for_each(|w| *w = 0.0);

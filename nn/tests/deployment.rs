@@ -216,18 +216,6 @@ fn the_smallest_go() -> Result<()> {
     Ok(())
 }
 
-/// A share such as 0.29 is a little less than 29 of 100 in binary.
-#[test]
-fn as_many_weights_go_as_were_asked_for() -> Result<()> {
-    let model = Mlp::new(&[10, 10], 0)?;
-    for percent in 0..=100 {
-        let pruned = prune(&model, f64::from(percent) / 100.0, Scope::Global)?;
-        let zeros = pruned.parameters().next().unwrap().iter().filter(|&&w| w == 0.0).count();
-        assert_eq!(zeros, percent as usize);
-    }
-    Ok(())
-}
-
 /// A monitor that has seen these.
 fn seen(model: &Mlp, data: &Dataset) -> Monitor {
     let mut monitor = Monitor::new(model.inputs(), model.outputs());
