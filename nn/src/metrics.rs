@@ -251,8 +251,8 @@ pub fn log_loss(classes: usize, probabilities: &[f32], labels: &[u32]) -> Result
 }
 
 /// Expected calibration error (Guo et al. 2017, equation 3): the samples in `bins` of equal width by the probability of
-/// their most probable class, the mean over samples of how far accuracy and mean probability of a bin are apart. Bin `m`
-/// of `M`, from 1, is `((m - 1) / M, m / M]`; 0 is in the first.
+/// their most probable class, the mean over samples of how far accuracy and mean probability of a bin are apart. Bin
+/// `m` of `M`, from 1, is `((m - 1) / M, m / M]`; 0 is in the first.
 ///
 /// # Errors
 /// When there are no bins or more than 1,048,576, not `classes` probabilities for each label, or a label is not below

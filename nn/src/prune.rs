@@ -13,8 +13,8 @@ pub enum Scope {
     PerLayer,
 }
 
-/// A copy in which the smallest weights are 0: the share `sparsity` of them, as the product in f64, rounded down (0.29 of
-/// 100 are 28, as 0.29 is a little less in binary); of equals the first. Biases stay.
+/// A copy in which the smallest weights are 0: the share `sparsity` of them, as the product in f64, rounded down (0.29
+/// of 100 are 28, as 0.29 is a little less in binary); of equals the first. Biases stay.
 /// [`Trainer::keep_zeros`](crate::Trainer::keep_zeros) trains the others on.
 ///
 /// # Errors

@@ -124,7 +124,7 @@ impl Case for Function {
         &self.oracle
     }
 
-    /// Rows keep what they claim; of naive loops, whose relative error in the tails has no limit, just a number is asked.
+    /// Rows keep what they claim; of naive loops, whose relative error in the tails has no limit, a number is asked.
     fn bound(&self, who: Contender) -> f64 {
         match (self.function, who.backend()) {
             (Functions::Each(f), Some(row)) => {

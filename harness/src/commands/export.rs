@@ -79,7 +79,7 @@ impl Format {
             Some("safetensors") => Ok(Self::Safetensors),
             Some("rs") => Ok(Self::Rust),
             _ => Err(Error::Usage(
-                "the ending of the file tells no format (.onnx, .npz, .safetensors, to write also .rs): name it with --format",
+                "the ending tells no format (.onnx, .npz, .safetensors; .rs to write): name it with --format",
             )),
         }
     }

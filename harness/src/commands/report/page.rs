@@ -60,8 +60,8 @@ pub(super) fn html(record: &Record, test: &Dataset) -> String {
         losses(record),
         section(
             "Matrix products",
-            "f32 on one thread. The peak is a loop of nothing but fused multiply-adds in registers, sampled in the same \
-             rounds.",
+            "f32 on one thread. The peak is a loop of nothing but fused multiply-adds in registers, sampled in the \
+             same rounds.",
             &two(&[&card("Speed over size", &sizes(record)), &card("Roofline", &roofline(record))]),
         ),
         section(
