@@ -25,7 +25,8 @@ enum kernels_status
   KERNELS_OPTION = 2,
   // Matrices or vectors whose sizes do not go together.
   KERNELS_SHAPE = 3,
-  // Strides by which elements of C overlap, a size that overflows, or a pointer that is not aligned.
+  // Strides by which elements of C overlap, a size that overflows or exceeds the memory, or a pointer that is not
+  // aligned.
   KERNELS_LAYOUT = 4,
   // A matrix that lies otherwise than the plan of the call was made for.
   KERNELS_PLAN = 5,

@@ -18,7 +18,8 @@ pub enum kernels_status {
     KERNELS_OPTION = 2,
     /// Matrices or vectors whose sizes do not go together.
     KERNELS_SHAPE = 3,
-    /// Strides by which elements of C overlap, a size that overflows, or a pointer that is not aligned.
+    /// Strides by which elements of C overlap, a size that overflows or exceeds the memory, or a pointer that is not
+    /// aligned.
     KERNELS_LAYOUT = 4,
     /// A matrix that lies otherwise than the plan of the call was made for.
     KERNELS_PLAN = 5,
@@ -129,6 +130,7 @@ impl From<Error> for Failure {
         let status = match error {
             Error::Shape { .. } | Error::Length { .. } | Error::Label { .. } => KERNELS_SHAPE,
             Error::OutOfBounds { .. } | Error::Overlap { .. } | Error::Range { .. } => KERNELS_LAYOUT,
+            Error::Memory { .. } => KERNELS_LAYOUT,
             Error::Activation { .. } => KERNELS_OPTION,
             Error::Plan { .. } => KERNELS_PLAN,
             Error::Packed { .. } => KERNELS_PACKED,

@@ -24,6 +24,13 @@ pub enum Error {
         /// The length that was given.
         found: usize,
     },
+    /// A slice has more or fewer elements than a dense matrix.
+    Dense {
+        /// Length of the slice.
+        len: usize,
+        /// Rows and columns of the matrix.
+        shape: (usize, usize),
+    },
     /// A view reaches past the end of its slice, or its extent overflows.
     OutOfBounds {
         /// Length of the slice, in elements.
@@ -39,6 +46,49 @@ pub enum Error {
         shape: (usize, usize),
         /// Row and column stride of the view, in elements.
         strides: (usize, usize),
+    },
+    /// The matrices of a batch reach past the end of their slice, or their extent overflows.
+    BatchOutOfBounds {
+        /// Length of the slice, in elements.
+        len: usize,
+        /// How many matrices there are.
+        count: usize,
+        /// Rows and columns of each.
+        shape: (usize, usize),
+        /// From the beginning of one to that of the next, in elements.
+        stride: usize,
+    },
+    /// Matrices of a batch that are to be written would share elements.
+    BatchOverlap {
+        /// How many matrices there are.
+        count: usize,
+        /// Rows and columns of each.
+        shape: (usize, usize),
+        /// From the beginning of one to that of the next, in elements.
+        stride: usize,
+    },
+    /// A product of a batch of different matrices is wrong.
+    Product {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<Self>,
+    },
+    /// There is no memory for a packed matrix, or its size overflows.
+    Memory {
+        /// Which operand.
+        what: &'static str,
+        /// Rows and columns of the matrix.
+        shape: (usize, usize),
+    },
+    /// A matrix has too few or too many columns for a function of its rows.
+    Width {
+        /// Which operand.
+        what: &'static str,
+        /// The columns that were given.
+        found: usize,
+        /// The most that there may be; one is the least.
+        most: usize,
     },
     /// A sub-matrix does not lie inside its matrix.
     Range {
@@ -115,11 +165,28 @@ impl fmt::Display for Error {
             Self::Length { what, expected, found } => {
                 write!(f, "{what} has length {found}, but the other operands need {expected}")
             }
+            Self::Dense { len, shape: (r, c) } => {
+                write!(f, "a slice of length {len} is not that of a dense {r}x{c} matrix")
+            }
             Self::OutOfBounds { len, shape: (r, c), strides: (rs, cs) } => {
                 write!(f, "a {r}x{c} view with strides ({rs}, {cs}) does not fit a slice of length {len}")
             }
             Self::Overlap { shape: (r, c), strides: (rs, cs) } => {
                 write!(f, "elements of a mutable {r}x{c} view with strides ({rs}, {cs}) overlap")
+            }
+            Self::BatchOutOfBounds { len, count, shape: (r, c), stride } => {
+                write!(
+                    f,
+                    "a batch of {count} matrices, each {r}x{c}, {stride} apart, does not fit a slice of length {len}"
+                )
+            }
+            Self::BatchOverlap { count, shape: (r, c), stride } => {
+                write!(f, "matrices of a mutable batch of {count}, each {r}x{c}, {stride} apart, overlap")
+            }
+            Self::Product { index, error } => write!(f, "product {index} of the batch: {error}"),
+            Self::Memory { what, shape: (r, c) } => write!(f, "there is no memory for a packed {what} of {r}x{c}"),
+            Self::Width { what, found, most } => {
+                write!(f, "{what} has {found} columns, but needs from 1 to {most}")
             }
             Self::Range { what, start, end, size } => {
                 write!(f, "{what} {start}..{end} do not lie in a matrix with {size} {what}")

@@ -438,14 +438,30 @@ fn what_a_batch_plan_or_packed_operand_does_not_fit_is_an_error() {
     let x = numbers::<f32>(1, 60);
     let mut c = [7.0; 24];
     let wrong = BatchRef::strided(&x, 3, 20, 4, 6).map(|_| ()).unwrap_err().to_string();
-    assert_eq!(wrong, "a 3x24 view with strides (20, 1) does not fit a slice of length 60");
+    assert_eq!(wrong, "a batch of 3 matrices, each 4x6, 20 apart, does not fit a slice of length 60");
     assert!(BatchRef::<f32>::strided(&x, usize::MAX, usize::MAX, 1, 1).is_err());
+    assert!(BatchRef::<f32>::strided(&x, 1, 0, usize::MAX, 2).is_err());
     let wrong = BatchMut::strided(&mut c, 3, 5, 2, 3).map(|_| ()).unwrap_err().to_string();
-    assert_eq!(wrong, "elements of a mutable 3x6 view with strides (5, 1) overlap");
+    assert_eq!(wrong, "matrices of a mutable batch of 3, each 2x3, 5 apart, overlap");
     let (a, b) = (BatchRef::strided(&x, 4, 6, 2, 3).unwrap(), BatchRef::strided(&x, 3, 9, 3, 3).unwrap());
     let target = BatchMut::strided(&mut c, 4, 6, 2, 3).unwrap();
     let wrong = Gemm::new().run_batch(a, b, target).unwrap_err().to_string();
     assert_eq!(wrong, "the batch of B has length 3, but the other operands need 4");
+    // Of even matrices all are wrong, of different ones the second.
+    let a = BatchRef::strided(&x, 2, 6, 2, 3).unwrap();
+    let target = BatchMut::strided(&mut c, 2, 6, 2, 3).unwrap();
+    let wrong = Gemm::new().run_batch(a, MatRef::new(&x[..12], 4, 3).unwrap(), target).unwrap_err().to_string();
+    assert_eq!(wrong, "B is 4x3, but the other operands need 3x3");
+    let (square, tall) = (MatRef::new(&x[..9], 3, 3).unwrap(), MatRef::new(&x[..12], 4, 3).unwrap());
+    for (b, bias, wrong) in [
+        ([square, tall], 3, "product 1 of the batch: B is 4x3, but the other operands need 3x3"),
+        ([square; 2], 2, "product 0 of the batch: the bias of the columns has length 2, but the other operands need 3"),
+    ] {
+        let target = BatchMut::strided(&mut c, 2, 6, 2, 3).unwrap();
+        let error = Gemm::new().bias(&x[..bias]).run_batch(a, &b[..], target).unwrap_err();
+        assert_eq!(error.to_string(), wrong);
+    }
+    assert_eq!(c, [7.0; 24], "a refused batch writes nothing");
 
     let (a, b) = (MatRef::new(&x[..6], 2, 3).unwrap(), MatRef::new(&x[..12], 3, 4).unwrap());
     let call = Gemm::new();

@@ -7,7 +7,13 @@ fn a_view_must_fit_its_slice() {
     let x = [0.0f32; 10];
     assert!(MatRef::new(&x, 2, 5).is_ok());
     let error = MatRef::new(&x, 3, 4).unwrap_err().to_string();
-    assert_eq!(error, "the slice of a dense matrix has length 10, but the other operands need 12");
+    assert_eq!(error, "a slice of length 10 is not that of a dense 3x4 matrix");
+    let error = MatRef::col_major(&x, 3, 4).unwrap_err().to_string();
+    assert_eq!(error, "a slice of length 10 is not that of a dense 3x4 matrix");
+    let error = MatMut::col_major(&mut [0.0; 7], 2, 3).unwrap_err().to_string();
+    assert_eq!(error, "a slice of length 7 is not that of a dense 2x3 matrix");
+    let error = MatMut::new(&mut [0.0; 2], 2, 3).unwrap_err().to_string();
+    assert_eq!(error, "a slice of length 2 is not that of a dense 2x3 matrix");
     assert!(MatRef::new(&x, usize::MAX, 2).is_err(), "the product of the sizes overflows");
     assert!(MatRef::with_strides(&x, 2, 3, 7, 1).is_ok());
     let error = MatRef::with_strides(&x, 2, 3, 8, 1).unwrap_err().to_string();

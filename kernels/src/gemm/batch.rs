@@ -37,15 +37,15 @@ enum Target<'a, T> {
 }
 
 /// Checks that `count` dense matrices that begin `stride` apart lie in a slice.
-fn check(len: usize, count: usize, stride: usize, (rows, cols): (usize, usize)) -> Result<()> {
-    let wrong = Error::OutOfBounds { len, shape: (count, rows.saturating_mul(cols)), strides: (stride, 1) };
-    let size = rows.checked_mul(cols).ok_or_else(|| wrong.clone())?;
-    if count == 0 || size == 0 {
-        return Ok(());
-    }
-    match (count - 1).checked_mul(stride).and_then(|last| last.checked_add(size)) {
-        Some(end) if end <= len => Ok(()),
-        _ => Err(wrong),
+fn check(len: usize, count: usize, stride: usize, shape: (usize, usize)) -> Result<()> {
+    let end = || match (shape.0.checked_mul(shape.1)?, count) {
+        (0, _) | (_, 0) => Some(0),
+        (size, count) => (count - 1).checked_mul(stride)?.checked_add(size),
+    };
+    if end().is_some_and(|end| end <= len) {
+        Ok(())
+    } else {
+        Err(Error::BatchOutOfBounds { len, count, shape, stride })
     }
 }
 
@@ -174,7 +174,7 @@ impl<'a, T> BatchMut<'a, T> {
     pub fn strided(data: &'a mut [T], count: usize, stride: usize, rows: usize, cols: usize) -> Result<Self> {
         check(data.len(), count, stride, (rows, cols))?;
         if count > 1 && stride < rows * cols {
-            return Err(Error::Overlap { shape: (count, rows * cols), strides: (stride, 1) });
+            return Err(Error::BatchOverlap { count, shape: (rows, cols), stride });
         }
         let shape = if count == 0 { (0, 0) } else { (rows, cols) };
         // The view stands for all matrices, so it is made from the whole slice.

@@ -287,8 +287,8 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::run`], and when A or B has another number of matrices. No C has been written then. A plan is not
-    /// used.
+    /// As [`Self::run`], and when A or B has another number of matrices. No C has been written then. Where matrices
+    /// differ, it tells which product is wrong. A plan is not used.
     pub fn run_batch<'x>(
         &self,
         a: impl Into<BatchRef<'x, T>>,
@@ -312,8 +312,10 @@ impl<'a, T: Element> Gemm<'a, T> {
         let (different, mut work) = (if even { count.min(1) } else { count }, 0_usize);
         for i in 0..different {
             let (a, b) = (a.get(i), b.get(i));
-            check_shapes(&a.layout, &b.layout, &c.layout(i))?;
-            call.epilogue(backend, self.precision, &a, &b)?;
+            // What is wrong with even ones is so with all.
+            let which = |error| if even { error } else { Error::Product { index: i, error: Box::new(error) } };
+            check_shapes(&a.layout, &b.layout, &c.layout(i)).map_err(which)?;
+            call.epilogue(backend, self.precision, &a, &b).map_err(which)?;
             work = work.saturating_add(a.layout.rows.saturating_mul(a.layout.cols).saturating_mul(b.layout.cols));
         }
         if even {
@@ -352,7 +354,7 @@ impl<'a, T: Element> Gemm<'a, T> {
     /// Packs an A (m x k) of any layout, to be given to [`Self::run`] any number of times.
     ///
     /// # Errors
-    /// When the instruction set pinned by `KERNELS_ISA` is not there, or the panels do not fit the address space.
+    /// When the instruction set pinned by `KERNELS_ISA` is not there, or there is no memory for the panels.
     pub fn pack_a<X: Source<T>>(&self, a: MatRef<'_, X>) -> Result<Packed<T>> {
         Packed::new(self.chosen()?, self.precision, Side::A, &a.into())
     }

@@ -97,7 +97,7 @@ impl<T: Element> Packed<T> {
         let size = if lines == 0 { Some(0) } else { size };
         let panels = size
             .and_then(|size| Buffer::new::<T>(lines.div_ceil(width).checked_mul(size)?))
-            .ok_or(Error::OutOfBounds { len: isize::MAX.cast_unsigned(), shape: (rows, cols), strides: (width, k) })?;
+            .ok_or(Error::Memory { what: if side == Side::A { "A" } else { "B" }, shape: (rows, cols) })?;
         let size = size.unwrap_or_default();
         // Without elements there may be more lines than could be counted through.
         let filled = if k == 0 { 0 } else { lines };

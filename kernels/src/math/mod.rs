@@ -238,12 +238,10 @@ impl Backend {
     /// When `out` has not one element for each row, there are no columns, or more than an index can count.
     pub fn row_argmax(&self, x: MatRef<'_, f32>, out: &mut [u32]) -> Result<()> {
         check_len("the indices", out.len(), x.rows())?;
-        if x.cols() == 0 && x.rows() > 0 {
-            return Err(Error::Shape { what: "the matrix of argmax", expected: (x.rows(), 1), found: x.shape() });
-        }
-        if u32::try_from(x.cols().saturating_sub(1)).is_err() {
-            let expected = (x.rows(), u32::MAX as usize);
-            return Err(Error::Shape { what: "the matrix of argmax", expected, found: x.shape() });
+        // An index counts from 0.
+        let most = (u32::MAX as usize).saturating_add(1);
+        if x.rows() > 0 && !(1..=most).contains(&x.cols()) {
+            return Err(Error::Width { what: "the matrix of argmax", found: x.cols(), most });
         }
         for (i, out) in out.iter_mut().enumerate() {
             let mut top = [0.0];
