@@ -1,6 +1,6 @@
 //! Sizes and strides that safe views allow and no memory has.
 
-use kernels::{Activation, Backend, BatchMut, BatchRef, Gemm, MatMut, MatRef, Profile, Team};
+use kernels::{Activation, Backend, BatchMut, BatchRef, Error, Gemm, MatMut, MatRef, Profile, Team};
 
 /// None of these is reached by an element, or has one.
 #[test]
@@ -76,4 +76,54 @@ fn what_an_index_cannot_count_is_refused() {
 fn a_profile_without_end_is_refused() {
     let error = Profile::load("/proc/self/pagemap").unwrap_err().to_string();
     assert!(error.contains("/proc/self/pagemap"), "{error}");
+}
+
+/// As the table of special rows has it.
+#[test]
+fn functions_of_rows_without_rows_or_elements() {
+    for backend in Backend::supported() {
+        for (rows, cols) in [(0, 0), (0, 3), (2, 0)] {
+            let what = format!("{backend:?}: {rows}x{cols}");
+            // Elements that are not there need not be adjacent either.
+            for columns in [false, true] {
+                let make = if columns { MatMut::col_major } else { MatMut::new };
+                let view = || make(&mut [], rows, cols).unwrap();
+                backend.softmax(view());
+                backend.log_softmax(view());
+                backend.map_matrix(Activation::Tanh, view());
+                backend.add_bias(&vec![1.0; cols], view()).unwrap();
+                let mut losses = vec![5.0; rows];
+                let entropy = backend.softmax_cross_entropy(view(), &vec![0; rows], 1.0, &mut losses);
+                match rows {
+                    0 => entropy.unwrap(),
+                    _ => assert_eq!(entropy.unwrap_err(), Error::Label { row: 0, label: 0, classes: 0 }, "{what}"),
+                }
+                assert_eq!(losses, vec![5.0; rows], "{what}");
+
+                let mut scales = vec![5.0; rows];
+                let (gain, bias) = (vec![1.0; cols], vec![2.0; cols]);
+                backend.layer_norm(view(), &gain, &bias, 0.25, view(), &mut scales).unwrap();
+                assert_eq!(scales, vec![2.0; rows], "{what}: 1 / sqrt(0 + epsilon)");
+                let (mut d_gain, mut d_bias) = (vec![5.0; cols], vec![5.0; cols]);
+                let normal = view();
+                let normal = normal.as_ref();
+                backend.layer_norm_backward(normal, &scales, &gain, view(), &mut d_gain, &mut d_bias).unwrap();
+                assert_eq!([d_gain, d_bias].concat(), vec![0.0; 2 * cols], "{what}");
+
+                let mut sums = vec![5.0; cols];
+                backend.column_sums(normal, &mut sums).unwrap();
+                assert_eq!(sums, vec![0.0; cols], "{what}");
+                let mut out = vec![5.0; rows];
+                for (of, reduced) in [
+                    (Backend::row_sums as fn(&Backend, MatRef<'_, f32>, &mut [f32]) -> kernels::Result<()>, 0.0),
+                    (Backend::row_max, -f32::INFINITY),
+                    (Backend::log_sum_exp, -f32::INFINITY),
+                ] {
+                    of(backend, normal, &mut out).unwrap();
+                    assert_eq!(out, vec![reduced; rows], "{what}");
+                }
+                assert_eq!(backend.row_argmax(normal, &mut vec![5; rows]).is_ok(), rows == 0, "{what}");
+            }
+        }
+    }
 }

@@ -91,7 +91,7 @@ fn check_rows(what: &'static str, x: &MatRef<'_, f32>, shape: (usize, usize)) ->
     if x.shape() != shape {
         return Err(Error::Shape { what, expected: shape, found: x.shape() });
     }
-    if x.col_stride() != 1 && x.cols() > 1 {
+    if x.col_stride() != 1 && x.cols() > 1 && x.rows() > 0 {
         return Err(Error::Columns { what, stride: x.col_stride() });
     }
     Ok(())
@@ -186,7 +186,7 @@ impl Backend {
 
     /// `e^(x - max) / sum e^(x - max)` along each row, in place.
     ///
-    /// A row that holds a NaN or +Inf, or nothing but -Inf, becomes all NaN.
+    /// A row that holds a NaN or +Inf, or nothing but -Inf, becomes all NaN. Without elements, nothing happens.
     pub fn softmax(&self, x: MatMut<'_, f32>) {
         // SAFETY: as above; a MatMut vouches for its elements.
         unsafe { (self.math.softmax)(Rows::new(x)) }
@@ -195,7 +195,7 @@ impl Backend {
     /// `x - ln(sum e^x)` along each row, in place: the logarithm of [`Self::softmax`], which stays exact to some ULPs
     /// where that is nearly 0 or nearly 1.
     ///
-    /// A row that holds a NaN or +Inf, or nothing but -Inf, becomes all NaN.
+    /// A row that holds a NaN or +Inf, or nothing but -Inf, becomes all NaN. Without elements, nothing happens.
     pub fn log_softmax(&self, x: MatMut<'_, f32>) {
         // SAFETY: as above; a MatMut vouches for its elements.
         unsafe { (self.math.log_softmax)(Rows::new(x)) }
@@ -235,7 +235,7 @@ impl Backend {
     /// `out[i]` is the index of the first of the largest elements of row i, or of its first NaN.
     ///
     /// # Errors
-    /// When `out` has not one element for each row, there are no columns, or more than an index can count.
+    /// When `out` has not one element for each row, or rows have no elements, or more than an index can count.
     pub fn row_argmax(&self, x: MatRef<'_, f32>, out: &mut [u32]) -> Result<()> {
         check_len("the indices", out.len(), x.rows())?;
         // An index counts from 0.
@@ -267,7 +267,8 @@ impl Backend {
     /// y = gain x + bias
     /// ```
     ///
-    /// `x` and `scales`, one for each row, are what [`Self::layer_norm_backward`] needs.
+    /// `x` and `scales`, one for each row, are what [`Self::layer_norm_backward`] needs. Without elements, mean and
+    /// variance are 0.
     ///
     /// # Errors
     /// When the shapes do not go together, or the elements of a row are not adjacent.
@@ -298,7 +299,8 @@ impl Backend {
     /// dx = scale (g - mean(g) - normal mean(g normal))      g = gain dy
     /// ```
     ///
-    /// and `d_gain` the column sums of `dy normal`, `d_bias` those of `dy`, in the order of the rows.
+    /// and `d_gain` the column sums of `dy normal`, `d_bias` those of `dy`, in the order of the rows; 0 where there are
+    /// none.
     ///
     /// # Errors
     /// When the shapes do not go together, or the elements of a row are not adjacent.
@@ -329,7 +331,8 @@ impl Backend {
     /// - `z_j` becomes `(softmax(z)_j - [j = label]) * scale`.
     ///
     /// # Errors
-    /// When there is not one label and one loss for each row, or a label is not below the number of columns.
+    /// When there is not one label and one loss for each row, or a label is not below the number of columns, as none is
+    /// where there are no columns.
     pub fn softmax_cross_entropy(
         &self,
         logits: MatMut<'_, f32>,
@@ -348,7 +351,7 @@ impl Backend {
         Ok(())
     }
 
-    /// `out[j] = x[0][j] + x[1][j] + ...`, in this order: the gradient of a bias.
+    /// `out[j] = x[0][j] + x[1][j] + ...`, in this order: the gradient of a bias. 0 where there are no rows.
     ///
     /// # Errors
     /// When `out` has not one element for each column.

@@ -18,10 +18,11 @@ impl Dense {
     }
 }
 
-/// The sum over a row of what `f` gives for its elements, divided by their number, in every lane.
+/// The sum over a row of what `f` gives for its elements, divided by their number, in every lane; 0 where there are
+/// none.
 #[inline(always)]
 fn mean<S: SimdF32>(s: S, cols: usize, f: impl Fn(usize) -> Group<S>) -> S::V {
-    s.div(fold::<S, Sum>(s, cols, f), s.splat(cols as f32))
+    s.div(fold::<S, Sum>(s, cols, f), s.splat(cols.max(1) as f32))
 }
 
 /// See [`Backend::layer_norm`](crate::Backend::layer_norm).
