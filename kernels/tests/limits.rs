@@ -1,6 +1,6 @@
 //! Sizes and strides that safe views allow and no memory has.
 
-use kernels::{Activation, Backend, BatchMut, BatchRef, Error, Gemm, MatMut, MatRef, Profile, Team};
+use kernels::{Activation, Backend, BatchMut, BatchRef, Error, Gemm, MatMut, MatRef, Profile, Team, Tuning};
 
 /// None of these is reached by an element, or has one.
 #[test]
@@ -123,6 +123,29 @@ fn functions_of_rows_without_rows_or_elements() {
                     assert_eq!(out, vec![reduced; rows], "{what}");
                 }
                 assert_eq!(backend.row_argmax(normal, &mut vec![5; rows]).is_ok(), rows == 0, "{what}");
+            }
+        }
+    }
+}
+
+/// A profile, or a call, may have any values.
+#[test]
+fn no_tuning_changes_a_result() {
+    let numbers = |len: usize| -> Vec<f32> { (0..len).map(|i| (i * 37 % 101) as f32 / 64.0 - 0.75).collect() };
+    let team = Team::new(2);
+    for (m, k, n) in [(1, 300, 300), (3, 64, 40), (20, 300, 200), (300, 300, 300)] {
+        let (a, b) = (numbers(m * k), numbers(k * n));
+        let a = MatRef::new(&a, m, k).unwrap();
+        for b in [MatRef::new(&b, k, n).unwrap(), MatRef::col_major(&b, k, n).unwrap()] {
+            for backend in Backend::supported() {
+                let mut want = vec![0.0; m * n];
+                let call = Gemm::new().backend(backend);
+                call.run(a, b, MatMut::new(&mut want, m, n).unwrap()).unwrap();
+                for value in [0, usize::MAX] {
+                    let (tuning, mut c) = (Tuning::from_values([value; 6]), vec![0.0; m * n]);
+                    call.tuning(&tuning).par(&team).run(a, b, MatMut::new(&mut c, m, n).unwrap()).unwrap();
+                    assert!(c == want, "{backend:?}: {m}x{k}x{n}, tuned to {value}");
+                }
             }
         }
     }
