@@ -2,6 +2,7 @@
 
 use crate::status::{Failure, guard, kernels_status};
 use kernels::{Par, Serial, Team};
+use std::ffi::OsStr;
 use std::panic::catch_unwind;
 use std::process;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -117,16 +118,20 @@ impl Par for Setting {
     }
 }
 
-/// Reads the variable: a number of threads, or 0 for all cores; one where it is not set.
+/// The number of threads that the value of the variable asks for, 0 for all cores, or what is wrong with it.
+fn asked(value: &OsStr) -> Result<usize, String> {
+    let text = value.to_string_lossy();
+    let number = text.trim().parse().map(count);
+    number.map_err(|_| format!("{VARIABLE} is \"{text}\", which is no number of threads: one is used"))
+}
+
+/// Reads the variable; one thread where it is not set.
 #[cold]
 fn read() -> usize {
-    let threads = match std::env::var(VARIABLE) {
-        Err(_) => 1,
-        Ok(text) => text.trim().parse().map(count).unwrap_or_else(|_| {
-            eprintln!("kernels: {VARIABLE} is \"{text}\", which is no number of threads: one is used");
-            1
-        }),
-    };
+    let threads = std::env::var_os(VARIABLE).map_or(Ok(1), |value| asked(&value)).unwrap_or_else(|why| {
+        eprintln!("kernels: {why}");
+        1
+    });
     // Not over a number that was set meanwhile.
     match THREADS.compare_exchange(0, threads, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => threads,
@@ -194,4 +199,26 @@ pub unsafe extern "C" fn kernels_team_destroy(team: *mut kernels_team) {
         }
         Ok(())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_of_threads_is_said() {
+        assert_eq!(["1", " 3 ", "9999"].map(|value| asked(value.as_ref())), [Ok(1), Ok(3), Ok(MOST)]);
+        assert!(asked("0".as_ref()).is_ok_and(|all| all >= 1));
+        for bad in ["", "-1", "two"] {
+            assert!(asked(bad.as_ref()).unwrap_err().contains(&format!("is \"{bad}\", which is no number")));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nor_is_what_is_not_even_text() {
+        use std::os::unix::ffi::OsStrExt;
+        let why = asked(OsStr::from_bytes(b"4\xff")).unwrap_err();
+        assert_eq!(why, "KERNELS_NUM_THREADS is \"4\u{fffd}\", which is no number of threads: one is used");
+    }
 }
