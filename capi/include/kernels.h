@@ -183,8 +183,8 @@ typedef struct kernels_options_f32 {
   size_t block_nc;
   // An instruction set by name ("avx512", "amx", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
-  // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
-  // then; 0 for those of the name. f64 has 0 alone.
+  // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides
+  // count then; 0 for those of the name. f64 has 0 alone.
   int32_t bf16_a;
   // The same of B.
   int32_t bf16_b;
@@ -233,15 +233,15 @@ typedef struct kernels_options_f64 {
   size_t block_nc;
   // An instruction set by name ("avx512", "amx", "avx2", "neon", "plain"), in place of the one in use.
   const char *isa;
-  // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
-  // then; 0 for those of the name. f64 has 0 alone.
+  // 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides
+  // count then; 0 for those of the name. f64 has 0 alone.
   int32_t bf16_a;
   // The same of B.
   int32_t bf16_b;
 } kernels_options_f64;
 
-// A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0 or
-// negative; an empty matrix needs no data.
+// A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0
+// or negative; an empty matrix needs no data.
 typedef struct kernels_view_f32 {
   // Element (0, 0).
   const float *data;
@@ -269,8 +269,8 @@ typedef struct kernels_view_mut_f32 {
   ptrdiff_t col_stride;
 } kernels_view_mut_f32;
 
-// A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0 or
-// negative; an empty matrix needs no data.
+// A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0
+// or negative; an empty matrix needs no data.
 typedef struct kernels_view_f64 {
   // Element (0, 0).
   const double *data;
@@ -314,12 +314,12 @@ kernels_status kernels_options_init_f32(struct kernels_options_f32 *options, siz
 // As kernels_options_init_f32.
 kernels_status kernels_options_init_f64(struct kernels_options_f64 *options, size_t size);
 
-// C <- activation(alpha A B + beta C + bias), for A (m x k), B (k x n) and C (m x n) of any strides. Null options are the
-// defaults: C <- A B.
+// C <- activation(alpha A B + beta C + bias), for A (m x k), B (k x n) and C (m x n) of any strides. Null options are
+// the defaults: C <- A B.
 //
 // # Safety
-// Each pointer is null or points to what it says; the elements of A and B (unless alpha is 0) and the bias can be read, those
-// of C written, and read unless beta is 0; C overlaps nothing else.
+// Each pointer is null or points to what it says; the elements of A and B (unless alpha is 0) and the bias can be
+// read, those of C written, and read unless beta is 0; C overlaps nothing else.
 kernels_status kernels_gemm_f32(const struct kernels_view_f32 *a,
                                 const struct kernels_view_f32 *b,
                                 const struct kernels_view_mut_f32 *c,
@@ -334,8 +334,8 @@ kernels_status kernels_gemm_f64(const struct kernels_view_f64 *a,
                                 const struct kernels_view_mut_f64 *c,
                                 const struct kernels_options_f64 *options);
 
-// `count` products of the same settings: matrix i begins i * stride elements after the first, which the view describes. A
-// stride of 0 is one A (or B) for all. Each C ends before the next begins.
+// `count` products of the same settings: matrix i begins i * stride elements after the first, which the view
+// describes. A stride of 0 is one A (or B) for all. Each C ends before the next begins.
 //
 // # Safety
 // As kernels_gemm_f32, for each product.
@@ -361,8 +361,9 @@ kernels_status kernels_gemm_batch_f64(size_t count,
                                       size_t stride_c,
                                       const struct kernels_options_f64 *options);
 
-// Chooses how to compute products of these layouts, for the field `plan` of options: with the instruction set, tuning, blocks
-// and number of threads of these options, for any factors, bias and activation. The data of the views is not looked at.
+// Chooses how to compute products of these layouts, for the field `plan` of options: with the instruction set, tuning,
+// blocks and number of threads of these options, for any factors, bias and activation. The data of the views is not
+// looked at.
 //
 // # Safety
 // Each pointer is null or points to what it says.
@@ -440,8 +441,8 @@ void kernels_packed_destroy_f32(struct kernels_packed_f32 *packed);
 // As kernels_packed_destroy_f32.
 void kernels_packed_destroy_f64(struct kernels_packed_f64 *packed);
 
-// Writes into `buffer` how a product of these layouts would be computed, and why: text with a NUL. KERNELS_BUFFER where it
-// has less than all of it; the message tells how much that is. The data of the views is not looked at.
+// Writes into `buffer` how a product of these layouts would be computed, and why: text with a NUL. KERNELS_BUFFER
+// where it has less than all of it; the message tells how much that is. The data of the views is not looked at.
 //
 // # Safety
 // Each pointer is null or points to what it says; `capacity` bytes of `buffer` can be written.
@@ -506,8 +507,8 @@ int32_t kernels_saves_output(int32_t function);
 // `x` is null or points to a view whose elements can be read and written.
 kernels_status kernels_softmax_f32(const struct kernels_view_mut_f32 *x);
 
-// What was wrong with the last call of this thread that did not return KERNELS_OK, with the numbers: "" before there was
-// one. Valid until the next such call of this thread.
+// What was wrong with the last call of this thread that did not return KERNELS_OK, with the numbers: "" before there
+// was one. Valid until the next such call of this thread.
 const char *kernels_error_message(void);
 
 // What a status means, in a few words; for any number.

@@ -1,7 +1,7 @@
 //! What the BLAS names mean: the reference's checks in its order, its quick returns, its negative increments.
 //!
-//! Arguments are reported as those of the column-major call of Fortran, which the reference makes of every row-major one:
-//! the product C = A B is C' = B' A'. It is computed as it stands.
+//! Arguments are reported as those of the column-major call of Fortran, which the reference makes of every row-major
+//! one: the product C = A B is C' = B' A'. It is computed as it stands.
 
 use crate::gemm::product;
 use crate::threads::Setting;
@@ -103,8 +103,8 @@ struct Gemm<T> {
 }
 
 impl<T: Real> Gemm<T> {
-    /// The first wrong argument, in the order in which the reference finds it: that of the column-major call, C' = B' A'
-    /// for a row-major one.
+    /// The first wrong argument, in the order in which the reference finds it: that of the column-major call, C' = B'
+    /// A' for a row-major one.
     #[inline]
     fn wrong(&self) -> Option<Wrong> {
         let Self { row_major, transposed: (ta, tb), m, n, k, lda, ldb, ldc, .. } = *self;
@@ -191,8 +191,8 @@ impl<T: Real> Product<T> {
     }
 }
 
-/// What is left to go wrong where sizes and strides were checked is that `KERNELS_ISA` pins what this CPU lacks. There is
-/// no status to return, and going on without a result would be worse.
+/// What is left to go wrong where sizes and strides were checked is that `KERNELS_ISA` pins what this CPU lacks. There
+/// is no status to return, and going on without a result would be worse.
 #[inline]
 fn done(result: kernels::Result<()>) {
     #[cold]

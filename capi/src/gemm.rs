@@ -10,8 +10,8 @@ use std::any::TypeId;
 use std::ffi::{CStr, c_char};
 use std::slice;
 
-/// A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0 or
-/// negative; an empty matrix needs no data.
+/// A matrix that is read: element (i, j) is data[i * row_stride + j * col_stride]. Strides count elements, and may be 0
+/// or negative; an empty matrix needs no data.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct kernels_view<T> {
@@ -139,8 +139,8 @@ pub struct kernels_options<T> {
     pub block_nc: usize,
     /// An instruction set by name ("avx512", "amx", "avx2", "neon", "plain"), in place of the one in use.
     pub isa: *const c_char,
-    /// 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides count
-    /// then; 0 for those of the name. f64 has 0 alone.
+    /// 1 where the data of A's view are bf16 numbers (uint16_t, the upper halves of f32 numbers), which its strides
+    /// count then; 0 for those of the name. f64 has 0 alone.
     pub bf16_a: i32,
     /// The same of B.
     pub bf16_b: i32,
@@ -616,12 +616,12 @@ pub unsafe extern "C" fn kernels_options_init_f64(options: *mut kernels_options<
     unsafe { init(options, size) }
 }
 
-/// C <- activation(alpha A B + beta C + bias), for A (m x k), B (k x n) and C (m x n) of any strides. Null options are the
-/// defaults: C <- A B.
+/// C <- activation(alpha A B + beta C + bias), for A (m x k), B (k x n) and C (m x n) of any strides. Null options are
+/// the defaults: C <- A B.
 ///
 /// # Safety
-/// Each pointer is null or points to what it says; the elements of A and B (unless alpha is 0) and the bias can be read, those
-/// of C written, and read unless beta is 0; C overlaps nothing else.
+/// Each pointer is null or points to what it says; the elements of A and B (unless alpha is 0) and the bias can be
+/// read, those of C written, and read unless beta is 0; C overlaps nothing else.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kernels_gemm_f32(
     a: *const kernels_view<f32>, b: *const kernels_view<f32>, c: *const kernels_view_mut<f32>,
@@ -644,8 +644,8 @@ pub unsafe extern "C" fn kernels_gemm_f64(
     unsafe { gemm(a, b, c, options) }
 }
 
-/// `count` products of the same settings: matrix i begins i * stride elements after the first, which the view describes. A
-/// stride of 0 is one A (or B) for all. Each C ends before the next begins.
+/// `count` products of the same settings: matrix i begins i * stride elements after the first, which the view
+/// describes. A stride of 0 is one A (or B) for all. Each C ends before the next begins.
 ///
 /// # Safety
 /// As kernels_gemm_f32, for each product.
@@ -671,8 +671,9 @@ pub unsafe extern "C" fn kernels_gemm_batch_f64(
     unsafe { batch(count, (a, stride_a), (b, stride_b), (c, stride_c), options) }
 }
 
-/// Chooses how to compute products of these layouts, for the field `plan` of options: with the instruction set, tuning, blocks
-/// and number of threads of these options, for any factors, bias and activation. The data of the views is not looked at.
+/// Chooses how to compute products of these layouts, for the field `plan` of options: with the instruction set, tuning,
+/// blocks and number of threads of these options, for any factors, bias and activation. The data of the views is not
+/// looked at.
 ///
 /// # Safety
 /// Each pointer is null or points to what it says.
@@ -788,8 +789,8 @@ pub unsafe extern "C" fn kernels_packed_destroy_f64(packed: *mut kernels_packed<
     unsafe { destroy(packed) }
 }
 
-/// Writes into `buffer` how a product of these layouts would be computed, and why: text with a NUL. KERNELS_BUFFER where it
-/// has less than all of it; the message tells how much that is. The data of the views is not looked at.
+/// Writes into `buffer` how a product of these layouts would be computed, and why: text with a NUL. KERNELS_BUFFER
+/// where it has less than all of it; the message tells how much that is. The data of the views is not looked at.
 ///
 /// # Safety
 /// Each pointer is null or points to what it says; `capacity` bytes of `buffer` can be written.

@@ -6,7 +6,8 @@
 //! | `math` | functions over arrays |
 //! | `status` | status codes, messages, and the barrier that no panic crosses |
 //! | `threads` | who computes: `KERNELS_NUM_THREADS`, teams, `fork` |
-//! | `blas` | BLAS semantics: checks, quick returns, negative increments; `names` exports them, `xerbla` reports errors |
+//! | `blas` | BLAS semantics: checks, quick returns, negative increments |
+//! | `names`, `xerbla` | the names of BLAS, and its reports of errors |
 //!
 //! `include/kernels.h` is generated from these files; a test compares. `docs/linking.md` is the manual.
 //!

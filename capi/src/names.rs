@@ -1,7 +1,7 @@
 //! The BLAS names. A function each, as a symbol needs; all of them only hand on their arguments.
 //!
-//! The first group of each pair has 32-bit integers, the `_64` one 64-bit integers. A panic ends the process (a function
-//! with the C calling convention can't be unwound out of), as there is no status to return.
+//! The first group of each pair has 32-bit integers, the `_64` one 64-bit integers. A panic ends the process (a
+//! function with the C calling convention can't be unwound out of), as there is no status to return.
 
 use crate::blas::{CblasGemm, CblasGemv, FortranGemm, FortranGemv};
 use std::ffi::{c_char, c_int};

@@ -174,8 +174,8 @@ fn told(Failure { status, message }: Failure) -> kernels_status {
     status
 }
 
-/// What was wrong with the last call of this thread that did not return KERNELS_OK, with the numbers: "" before there was
-/// one. Valid until the next such call of this thread.
+/// What was wrong with the last call of this thread that did not return KERNELS_OK, with the numbers: "" before there
+/// was one. Valid until the next such call of this thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn kernels_error_message() -> *const c_char {
     MESSAGE.try_with(|message| message.borrow().as_ptr()).unwrap_or(c"".as_ptr())

@@ -1,8 +1,8 @@
 //! Errors of BLAS calls: through the handler of the program where it has one.
 //!
-//! `xerbla_` and `cblas_xerbla` are weak references: the linker, or the loader of the process, fills in the program's own,
-//! or that of the BLAS that it is linked with, and leaves null where there is none. Where they can't be had (not ELF), and
-//! where there are none, a line on standard error names the argument and the call returns.
+//! `xerbla_` and `cblas_xerbla` are weak references: the linker, or the loader of the process, fills in the program's
+//! own, or that of the BLAS that it is linked with, and leaves null where there is none. Where they can't be had (not
+//! ELF), and where there are none, a line on standard error names the argument and the call returns.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -80,8 +80,8 @@ pub(crate) fn fortran<I: super::blas::Int>(names: &Names, wrong: &Wrong) {
 /// An error of a CBLAS call with integers of type `I`.
 ///
 /// The reference reports the argument of the Fortran call that it makes, one further, and in row-major order tells its
-/// handler by `RowMajorStrg` to swap it back. A handler that can't know (there is no such variable) gets the argument of
-/// the call that was made.
+/// handler by `RowMajorStrg` to swap it back. A handler that can't know (there is no such variable) gets the argument
+/// of the call that was made.
 #[cold]
 pub(crate) fn cblas<I: super::blas::Int>(names: &Names, wrong: &Wrong, row_major: bool) {
     let handler = if I::IS_64 { weak!("cblas_xerbla_64") } else { weak!("cblas_xerbla") };
@@ -94,7 +94,8 @@ pub(crate) fn cblas<I: super::blas::Int>(names: &Names, wrong: &Wrong, row_major
     }
     let swapped = weak!("RowMajorStrg").cast::<c_int>();
     let info = if swapped.is_null() || wrong.fortran == 0 { wrong.cblas } else { wrong.fortran + 1 };
-    // SAFETY: these names have these types in every CBLAS; the flag is set for the handler alone, as the reference does.
+    // SAFETY: these names have these types in every CBLAS; the flag is set for the handler alone, as the reference
+    // does.
     unsafe {
         if !swapped.is_null() {
             swapped.write_volatile(c_int::from(row_major));

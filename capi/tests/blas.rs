@@ -88,7 +88,10 @@ fn letter(t: c_int, lower: bool) -> c_char {
 }
 
 macro_rules! routines {
-    ($t:ty, $gemm:ident, $gemm64:ident, $gemm_:ident, $gemm64_:ident, $gemv:ident, $gemv64:ident, $gemv_:ident, $gemv64_:ident) => {
+    (
+        $t:ty, $gemm:ident, $gemm64:ident, $gemm_:ident, $gemm64_:ident,
+        $gemv:ident, $gemv64:ident, $gemv_:ident, $gemv64_:ident
+    ) => {
         impl Blas for $t {
             fn gemm(name: Name, x: &Gemm<Self>) {
                 let Gemm { order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc } = *x;

@@ -21,7 +21,7 @@
 //! | `isa/*` | an instruction set each: its operations and its row of the table |
 //! | `backend` | the table, the choice of a row, the pin `KERNELS_ISA` |
 //! | `cpu`, `profile` | the CPU and its caches; tuned values for it |
-//! | `gemm/*` | the product: `mod` the call, `driver` and `block` the four loops, `tile` the micro-kernel, `pack`, `finish` |
+//! | `gemm/*` | the product: `mod` the call, `driver`, `block` the loops, `tile` the micro-kernel, `pack`, `finish` |
 //! | `math/*` | functions of slices and rows, and updates of parameters |
 //! | `par`, `place`, `linux` | who runs the parts of a call, on which CPU a thread wakes up, system calls |
 //! | [`reference`](mod@reference) | naive loops, and the definition of a product to the bit |

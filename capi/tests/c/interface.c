@@ -1,5 +1,5 @@
-// What only a C program can show of the library: every status, threads, fork, memory aligned to 8 bytes, and the handlers
-// of errors (with -DHANDLER, a cblas_xerbla of the program's own). Prints nothing but failures.
+// What only a C program can show of the library: every status, threads, fork, memory aligned to 8 bytes, and the
+// handlers of errors (with -DHANDLER, a cblas_xerbla of the program's own). Prints nothing but failures.
 
 #define _GNU_SOURCE
 #define KERNELS_BLAS
@@ -275,8 +275,8 @@ static void threads(void) {
   }
 }
 
-// A child of fork has none of its parent's threads, and computes all the same: with a team of its own, and alone where it
-// uses its parent's.
+// A child of fork has none of its parent's threads, and computes all the same: with a team of its own, and alone where
+// it uses its parent's.
 static void forks(void) {
   kernels_set_num_threads(2);
   CHECK(product_is_right());

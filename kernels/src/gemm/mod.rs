@@ -381,7 +381,8 @@ impl<'a, T: Element> Gemm<'a, T> {
     ///
     /// ```
     /// use kernels::{Gemm, Layout, MatMut, MatRef};
-    /// let plan = Gemm::<f32>::new().prepare(Layout::row_major(1, 2), Layout::row_major(2, 2), Layout::row_major(1, 2))?;
+    /// let (row, square) = (Layout::row_major(1, 2), Layout::row_major(2, 2));
+    /// let plan = Gemm::<f32>::new().prepare(row, square, row)?;
     /// let (x, w, mut y) = ([1.0, 1.0], [1.0, 2.0, 3.0, 4.0], [0.0; 2]);
     /// Gemm::new().plan(&plan).run(MatRef::new(&x, 1, 2)?, MatRef::new(&w, 2, 2)?, MatMut::new(&mut y, 1, 2)?)?;
     /// assert_eq!(y, [4.0, 6.0]);

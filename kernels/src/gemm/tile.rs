@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn odd_tiles_and_shared_vectors() {
-        // No table asks for this row.
+        // No table looks whether the CPU can run this row.
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         if !(is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2")) {
             return;
