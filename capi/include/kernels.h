@@ -335,7 +335,8 @@ kernels_status kernels_gemm_f64(const struct kernels_view_f64 *a,
                                 const struct kernels_options_f64 *options);
 
 // `count` products of the same settings: matrix i begins i * stride elements after the first, which the view
-// describes. A stride of 0 is one A (or B) for all. Each C ends before the next begins.
+// describes. A stride of 0 is one A (or B) for all. Each C ends before the next begins. Options with packed operands
+// are refused.
 //
 // # Safety
 // As kernels_gemm_f32, for each product.
@@ -527,7 +528,8 @@ void kernels_set_num_threads(size_t threads);
 // How many threads compute a product that is large enough.
 size_t kernels_get_num_threads(void);
 
-// Makes a team of threads, the caller included, for the field `team` of options: 0 for as many as there are cores.
+// Makes a team of threads, the caller included, for the field `team` of options: 0 for as many as there are cores, at
+// most 1024.
 //
 // # Safety
 // `team` is null or can be written.

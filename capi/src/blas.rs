@@ -4,6 +4,7 @@
 //! one: the product C = A B is C' = B' A'. It is computed as it stands.
 
 use crate::gemm::product;
+use crate::status::say;
 use crate::threads::Setting;
 use crate::xerbla::{self, Names, Wrong};
 use kernels::{BatchMut, BatchRef, Element, MatMut, MatRef};
@@ -103,8 +104,8 @@ struct Gemm<T> {
 }
 
 impl<T: Real> Gemm<T> {
-    /// The first wrong argument, in the order in which the reference finds it: that of the column-major call, C' = B'
-    /// A' for a row-major one.
+    /// The first wrong argument, in the order in which the reference finds it: that of the column-major call,
+    /// C' = B' A' for a row-major one.
     #[inline]
     fn wrong(&self) -> Option<Wrong> {
         let Self { row_major, transposed: (ta, tb), m, n, k, lda, ldb, ldc, .. } = *self;
@@ -197,7 +198,7 @@ impl<T: Real> Product<T> {
 fn done(result: kernels::Result<()>) {
     #[cold]
     fn end(error: &kernels::Error) -> ! {
-        eprintln!("kernels: {error}");
+        say(format_args!("{error}"));
         std::process::abort()
     }
     if let Err(error) = result {
@@ -265,7 +266,7 @@ impl<T: Real, I: Int> CblasGemm<T, I> {
         };
         let [stride_a, stride_b, stride_c, count] = [stride_a, stride_b, stride_c, count].map(I::wide);
         let (lines, line) = if call.row_major { (call.m, call.n) } else { (call.n, call.m) };
-        let span = if lines == 0 || line == 0 { 0 } else { (lines - 1).saturating_mul(call.ldc) + line };
+        let span = if lines == 0 || line == 0 { 0 } else { (lines - 1).saturating_mul(call.ldc).saturating_add(line) };
         if stride_a < 0 {
             return report(10);
         } else if stride_b < 0 {

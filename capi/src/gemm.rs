@@ -645,7 +645,8 @@ pub unsafe extern "C" fn kernels_gemm_f64(
 }
 
 /// `count` products of the same settings: matrix i begins i * stride elements after the first, which the view
-/// describes. A stride of 0 is one A (or B) for all. Each C ends before the next begins.
+/// describes. A stride of 0 is one A (or B) for all. Each C ends before the next begins. Options with packed operands
+/// are refused.
 ///
 /// # Safety
 /// As kernels_gemm_f32, for each product.

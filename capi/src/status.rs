@@ -4,6 +4,8 @@ use kernels::{Activation, Backend, Error, Function};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
+use std::fmt;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a call returns. All but KERNELS_OK, KERNELS_BUFFER and KERNELS_INTERNAL mean that nothing has been written.
@@ -172,6 +174,12 @@ fn told(Failure { status, message }: Failure) -> kernels_status {
     // A thread that is ending has no message any more.
     let _ = MESSAGE.try_with(|place| place.replace(message));
     status
+}
+
+/// A line on standard error. Where that can't be written to, nobody is told, and the call goes on.
+#[cold]
+pub(crate) fn say(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "kernels: {what}");
 }
 
 /// What was wrong with the last call of this thread that did not return KERNELS_OK, with the numbers: "" before there

@@ -1,6 +1,6 @@
 //! Who computes: the calling thread, unless the caller asks for more.
 
-use crate::status::{Failure, guard, kernels_status};
+use crate::status::{Failure, guard, kernels_status, say};
 use kernels::{Par, Serial, Team};
 use std::ffi::OsStr;
 use std::panic::catch_unwind;
@@ -89,7 +89,7 @@ impl Setting {
         match kernels_team::new(threads) {
             Ok(team) => *place = Some(Arc::new(team)),
             Err(_) => {
-                eprintln!("kernels: {threads} threads can't be started; products are computed by their caller alone");
+                say(format_args!("{threads} threads can't be started; products are computed by their caller alone"));
                 THREADS.store(1, Ordering::Relaxed);
             }
         }
@@ -129,7 +129,7 @@ fn asked(value: &OsStr) -> Result<usize, String> {
 #[cold]
 fn read() -> usize {
     let threads = std::env::var_os(VARIABLE).map_or(Ok(1), |value| asked(&value)).unwrap_or_else(|why| {
-        eprintln!("kernels: {why}");
+        say(format_args!("{why}"));
         1
     });
     // Not over a number that was set meanwhile.
@@ -139,12 +139,10 @@ fn read() -> usize {
     }
 }
 
-/// A number of threads, in which 0 stands for all cores.
+/// A number of threads that can be had; 0 stands for all cores.
 fn count(threads: usize) -> usize {
-    match threads {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
-        n => n.min(MOST),
-    }
+    let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    if threads == 0 { all() } else { threads }.min(MOST)
 }
 
 /// Sets how many threads compute a product that is large enough: 0 for as many as there are cores, at most 1024. Takes
@@ -160,7 +158,8 @@ pub extern "C" fn kernels_get_num_threads() -> usize {
     Setting.threads()
 }
 
-/// Makes a team of threads, the caller included, for the field `team` of options: 0 for as many as there are cores.
+/// Makes a team of threads, the caller included, for the field `team` of options: 0 for as many as there are cores, at
+/// most 1024.
 ///
 /// # Safety
 /// `team` is null or can be written.

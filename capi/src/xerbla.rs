@@ -4,6 +4,7 @@
 //! own, or that of the BLAS that it is linked with, and leaves null where there is none. Where they can't be had (not
 //! ELF), and where there are none, a line on standard error names the argument and the call returns.
 
+use crate::status;
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// What is wrong with an argument.
@@ -59,7 +60,7 @@ macro_rules! weak {
 }
 
 fn say(routine: &CStr, parameter: i32) {
-    eprintln!("kernels: parameter {parameter} of {} has an illegal value", routine.to_string_lossy());
+    status::say(format_args!("parameter {parameter} of {} has an illegal value", routine.to_string_lossy()));
 }
 
 /// An error of a Fortran call with integers of type `I`.

@@ -18,7 +18,7 @@ use crate::gemm::tile::Float;
 use crate::gemm::tuning::Tuning;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -131,7 +131,11 @@ impl Profile {
         static PROFILE: OnceLock<Option<Profile>> = OnceLock::new();
         let read = || {
             let path = std::env::var_os(VARIABLE)?;
-            Self::load(path).map_err(|error| eprintln!("kernels: {VARIABLE} is ignored: {error}")).ok()
+            let told = |error| {
+                // Where standard error can't be written to, the product is computed all the same.
+                let _ = writeln!(io::stderr(), "kernels: {VARIABLE} is ignored: {error}");
+            };
+            Self::load(path).map_err(told).ok()
         };
         PROFILE.get_or_init(read).as_ref()
     }

@@ -3,6 +3,7 @@
 
 #define _GNU_SOURCE
 #define KERNELS_BLAS
+#include <fcntl.h>
 #include <kernels.h>
 #include <math.h>
 #include <pthread.h>
@@ -31,6 +32,10 @@ void cblas_xerbla(int info, const char *rout, const char *form, ...) {
   snprintf(routine, sizeof routine, "%s", rout);
 }
 
+void cblas_xerbla_64(int64_t info, const char *rout, const char *form, ...) {
+  cblas_xerbla((int)info, rout, form);
+}
+
 static void errors_reach_the_handler_of_the_program(void) {
   float x[16] = {0};
   cblas_sgemm(7, 111, 111, 1, 1, 1, 1, x, 1, x, 1, 0, x, 1);
@@ -47,6 +52,11 @@ static void errors_reach_the_handler_of_the_program(void) {
   cblas_sgemm_batch_strided(101, 111, 111, 2, 2, 2, 1, x, 2, 4, x, 1, 4, 0, x, 2, 4, 2);
   CHECK(reported == 12 && !strcmp(routine, "cblas_sgemm_batch_strided"));
   cblas_sgemm_batch_strided(101, 111, 111, 2, 2, 2, 1, x, 2, 4, x, 2, 4, 0, x, 2, 3, 2);
+  CHECK(reported == 17);
+  // The extent of a C overflows, and with it any stride.
+  const int64_t much = (int64_t)1 << 40;
+  reported = 0;
+  cblas_sgemm_batch_strided_64(101, 111, 111, much, much, 0, 1, x, 1, 0, x, much, 0, 1, x, much, 1, 2);
   CHECK(reported == 17);
 }
 #else
@@ -65,6 +75,14 @@ static void errors_without_a_handler_are_said(void) {
   CHECK(read(pipes[0], said, sizeof said - 1) > 0);
   close(pipes[0]);
   CHECK(!strcmp(said, "kernels: parameter 9 of cblas_sgemm has an illegal value\n"));
+  CHECK(x[0] == 1 && x[3] == 4);
+  // Where nothing can be written, the call returns all the same.
+  int full = open("/dev/full", O_WRONLY);
+  CHECK(full >= 0);
+  kept = dup(2);
+  dup2(full, 2);
+  cblas_sgemm(101, 111, 111, 2, 2, 2, 1, x, 1, x, 2, 0, x, 2);
+  dup2(kept, 2);
   CHECK(x[0] == 1 && x[3] == 4);
 }
 #endif
@@ -189,6 +207,10 @@ static void every_status(void) {
   CHECK(u[0] == 7 && u[3] == 22 && u[4] == 19 && u[7] == 50);
   CHECK(kernels_gemm_batch_f32(2, &one, 0, &one, 4, &many, 3, NULL) == KERNELS_LAYOUT);
   CHECK(kernels_gemm_batch_f32(SIZE_MAX, &one, 0, &one, 4, &many, 4, NULL) == KERNELS_LAYOUT);
+  kernels_options_init_f32(&o, sizeof o);
+  o.packed_a = (const kernels_packed_f32 *)&one;
+  CHECK(kernels_gemm_batch_f32(2, &one, 0, &one, 4, &many, 4, &o) == KERNELS_OPTION);
+  CHECK(kernels_gemm_batch_f32(0, &one, 0, &one, 4, &many, 0, NULL) == KERNELS_OK);
 
   // The same with bf16 numbers: 1, 2, 3, 4 and 5, 6, 7, 8. Strides count them, as a second B from 5 on shows.
   const uint16_t h[8] = {0x3f80, 0x4000, 0x4040, 0x4080, 0x40a0, 0x40c0, 0x40e0, 0x4100};
