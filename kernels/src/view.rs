@@ -196,6 +196,9 @@ fn signed(stride: usize) -> isize {
 
 impl<'a, T> MatRef<'a, T> {
     /// A dense row-major `rows` x `cols` matrix; the slice holds exactly its elements.
+    ///
+    /// # Errors
+    /// When the slice is longer or shorter.
     pub fn new(data: &'a [T], rows: usize, cols: usize) -> Result<Self> {
         check_dense(data.len(), (rows, cols))?;
         // SAFETY: the length was checked against the shape.
@@ -203,6 +206,9 @@ impl<'a, T> MatRef<'a, T> {
     }
 
     /// A dense column-major `rows` x `cols` matrix; the slice holds exactly its elements.
+    ///
+    /// # Errors
+    /// When the slice is longer or shorter.
     pub fn col_major(data: &'a [T], rows: usize, cols: usize) -> Result<Self> {
         check_dense(data.len(), (rows, cols))?;
         // SAFETY: the length was checked against the shape.
@@ -210,6 +216,9 @@ impl<'a, T> MatRef<'a, T> {
     }
 
     /// Any non-negative strides (in elements), checked against the slice; the last element need not end it.
+    ///
+    /// # Errors
+    /// When an element lies past the end of the slice.
     pub fn with_strides(data: &'a [T], rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Result<Self> {
         check_bounds(data.len(), (rows, cols), (row_stride, col_stride))?;
         // SAFETY: every element was found to lie in the slice.
@@ -246,6 +255,9 @@ impl<'a, T> MatRef<'a, T> {
     }
 
     /// The sub-matrix of these rows and columns.
+    ///
+    /// # Errors
+    /// When there are not so many rows or columns.
     pub fn sub(self, rows: Range<usize>, cols: Range<usize>) -> Result<Self> {
         check_range("rows", &rows, self.rows)?;
         check_range("columns", &cols, self.cols)?;
@@ -277,6 +289,9 @@ impl<T: Copy> MatRef<'_, T> {
 
 impl<'a, T> MatMut<'a, T> {
     /// A dense row-major `rows` x `cols` matrix; the slice holds exactly its elements.
+    ///
+    /// # Errors
+    /// When the slice is longer or shorter.
     pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
         check_dense(data.len(), (rows, cols))?;
         // SAFETY: the length was checked against the shape, and dense rows do not overlap.
@@ -284,6 +299,9 @@ impl<'a, T> MatMut<'a, T> {
     }
 
     /// A dense column-major `rows` x `cols` matrix; the slice holds exactly its elements.
+    ///
+    /// # Errors
+    /// When the slice is longer or shorter.
     pub fn col_major(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self> {
         check_dense(data.len(), (rows, cols))?;
         // SAFETY: the length was checked against the shape, and dense columns do not overlap.
@@ -291,6 +309,9 @@ impl<'a, T> MatMut<'a, T> {
     }
 
     /// Any positive strides (in elements) by which no two elements share a place, checked against the slice.
+    ///
+    /// # Errors
+    /// When an element lies past the end of the slice, or two share a place.
     pub fn with_strides(
         data: &'a mut [T],
         rows: usize,
@@ -345,6 +366,9 @@ impl<'a, T> MatMut<'a, T> {
     }
 
     /// The sub-matrix of these rows and columns.
+    ///
+    /// # Errors
+    /// When there are not so many rows or columns.
     pub fn sub(self, rows: Range<usize>, cols: Range<usize>) -> Result<Self> {
         let ptr = self.as_ref().sub(rows.clone(), cols.clone())?.ptr.cast_mut();
         // SAFETY: its elements are elements of `self`, which was given up.

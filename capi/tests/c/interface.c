@@ -168,8 +168,8 @@ static void every_status(void) {
   o.packed_b = NULL, o.packed_a = packed;
   CHECK(kernels_gemm_f32(NULL, &v, &c, &o) == KERNELS_OK);
   kernels_plan_destroy_f32(plan), kernels_packed_destroy_f32(packed);
-  // One element again and again needs no memory, its panels more than there is.
-  w = v, w.rows = w.cols = (size_t)1 << 30, w.row_stride = w.col_stride = 0;
+  // One element again and again needs no memory, its panels more than can be addressed.
+  w = v, w.rows = w.cols = (size_t)1 << 31, w.row_stride = w.col_stride = 0;
   CHECK(kernels_pack_b_f32(&w, NULL, &packed) == KERNELS_LAYOUT && strstr(kernels_error_message(), "packed B"));
   kernels_plan_destroy_f32(NULL), kernels_packed_destroy_f32(NULL), kernels_team_destroy(NULL);
 
