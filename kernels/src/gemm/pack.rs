@@ -167,7 +167,7 @@ unsafe fn transpose<S: Simd<T>, T: Float>(s: S, x: &Pack<T>, panel: &Panel<T>) {
             let mut at = whole * S::LANES;
             while at < lines {
                 // SAFETY: the lines or steps that are left.
-                unsafe { part(s, from, line, to, width, (lines - at).min(S::LANES), steps, width - first - at) };
+                unsafe { part(s, from, line, to, width, ((lines - at).min(S::LANES), steps), width - first - at) };
                 from = from.wrapping_offset((S::LANES as isize).wrapping_mul(line));
                 to = to.wrapping_add(S::LANES);
                 at += S::LANES;
@@ -207,8 +207,7 @@ unsafe fn part<S: Simd<T>, T: Float>(
     line: isize,
     to: *mut T,
     step: usize,
-    lines: usize,
-    steps: usize,
+    (lines, steps): (usize, usize),
     places: usize,
 ) {
     let across = s.first(lines);
