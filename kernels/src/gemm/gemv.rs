@@ -361,7 +361,10 @@ unsafe fn groups<S: Simd<T>, T: Float, const N: usize>(s: S, x: &Gemv<T>) -> usi
 unsafe fn together<S: Simd<T>, T: Float, const M: usize>(s: S, x: &Gemv<T>) {
     let pair = PAIR * S::LANES;
     // Rows that are not there are the last once more, and dropped.
-    let rows: [Gemv<T>; M] = from_fn(|i| x.row(i.min(x.m - 1)));
+    let mut rows = [*x; M];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = x.row(i.min(x.m - 1));
+    }
     for j in (0..x.n).step_by(pair) {
         // The last pair begins earlier, so that it has all its columns.
         let from = j.min(x.n - pair);
