@@ -115,6 +115,9 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
     let whole = if NV > 0 { x.lines / (NV * S::LANES) } else { 0 };
     let first = whole * NV * S::LANES;
     let rest = x.lines - first;
+    // Steps whose last vector may be written whole: what is too much has its place in the steps that follow.
+    let last = rest.next_multiple_of(S::LANES);
+    let over = (x.k + 1).saturating_sub(last.div_ceil(x.width));
     for p in 0..x.k {
         let mut from = x.from.at(0, p).ptr.cast_const();
         let mut to = x.to.wrapping_add(p * NV * S::LANES);
@@ -129,8 +132,11 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
         let to = x.to.wrapping_add(first * x.k + p * x.width);
         for v in (0..rest).step_by(S::LANES) {
             let mask = s.first((rest - v).min(S::LANES));
-            // SAFETY: the lines that are left, and their places in the last panel.
-            unsafe { s.store_masked(to.add(v), mask, s.load_masked(from.add(v), mask)) };
+            // SAFETY: the lines that are left, and their places in the last panel, or those and what follows in it.
+            unsafe {
+                let vector = s.load_masked(from.add(v), mask);
+                if p < over { s.store(to.add(v), vector) } else { s.store_masked(to.add(v), mask, vector) }
+            };
         }
     }
 }
