@@ -326,6 +326,8 @@ pub(super) unsafe fn widen<S: SimdF32>(x: &Pack<f32>) {
                 || unsafe { wide(s, steps, (x.k, panel.lines), panel.to, x.width) },
             );
         }
+        // The last vector of a piece may reach beyond its lines, but not into the next step.
+        debug_assert!(panel.lines.next_multiple_of(GROUP) <= x.width || panel.lines <= PIECE);
         for i in (0..panel.lines).step_by(PIECE) {
             for p in (0..x.k).step_by(PIECE) {
                 let (from, to) = (x.from.at(panel.first + i, p), panel.to.wrapping_add(p * x.width + i));
