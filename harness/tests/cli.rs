@@ -475,8 +475,20 @@ fn every_row_can_be_swept() {
 }
 
 #[test]
+fn random_products_take_a_line_each() {
+    let output = run(&mut gemm(&["--random", "6:40", "--rows", "portable", "--type", "f64"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let summary = &text[text.find("\nportable").expect("a table")..];
+    assert_eq!(summary.trim().lines().count(), 1 + 6 + 1, "{text}");
+    assert!(summary.contains("geometric mean") && !text.contains("route"), "{text}");
+}
+
+#[test]
 fn wrong_products_are_refused() {
-    fails(&mut gemm(&[]), 2, &["--table", "--sweep"]);
+    fails(&mut gemm(&[]), 2, &["--table", "--sweep", "--random"]);
+    fails(&mut gemm(&["--random", "0"]), 2, &["COUNT[:MAX]"]);
+    fails(&mut gemm(&["--random", "9", "--table"]), 2, &["--table"]);
     fails(&mut gemm(&["1", "2"]), 2, &["three sizes"]);
     fails(&mut gemm(&["1", "0", "2"]), 2, &["0"]);
     fails(&mut gemm(&["1", "1", "1", "--table"]), 2, &["--table"]);

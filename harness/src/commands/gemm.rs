@@ -1,4 +1,5 @@
-//! `harness gemm`: matrix products in depth, against other libraries: single shapes, the table of references, sweeps.
+//! `harness gemm`: matrix products in depth, against other libraries: single shapes, the table of references, sweeps,
+//! random shapes.
 
 use super::{json, parse, rivals};
 use crate::case::{self, Comparison, Measured, Product, layout};
@@ -14,6 +15,8 @@ use crate::report::{NONE, Table, counted, percent, short};
 use crate::stats::{Estimate, geometric_mean};
 use clap::{ArgGroup, ValueEnum, value_parser};
 use kernels::{Backend, Gemm, Layout, Precision, Team};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use std::any::type_name;
 use std::collections::BTreeMap;
@@ -27,6 +30,7 @@ Examples:
   harness gemm --table --peers                 (built with --features peers)
   harness gemm --table --blas libopenblas.so.0 --blas /opt/mkl/libmkl_rt.so
   harness gemm --sweep 4..512 --time 0.05 --threads 2
+  harness gemm --random 200 --time 0.05 --peers
 
 C libraries take the number of threads from the environment. Compare like with like:
   MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 taskset -c 1 harness gemm ..
@@ -48,6 +52,10 @@ pub struct Args {
     /// Squares of these sizes; marks those slower than their neighbours
     #[arg(long, value_name = "FROM..TO[:STEP]", group = "cases")]
     sweep: Option<Sweep>,
+    /// So many products of random sizes, up to MAX (300), and layouts, the same in each run; those that are slowest
+    /// beside the best peer come first
+    #[arg(long, value_name = "COUNT[:MAX]", group = "cases")]
+    random: Option<Random>,
     /// Type of the elements
     #[arg(long = "type", value_enum, default_value_t = Type::F32)]
     element: Type,
@@ -108,6 +116,38 @@ impl FromStr for Sweep {
     }
 }
 
+/// Random products.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Random {
+    count: usize,
+    /// The largest size.
+    most: usize,
+}
+
+impl FromStr for Random {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let (count, most) = text.split_once(':').unwrap_or((text, "300"));
+        let parsed = count.parse().ok().zip(most.parse().ok()).map(|(count, most)| Self { count, most });
+        parsed
+            .filter(|random| (1..=100_000).contains(&random.count) && (2..=5160).contains(&random.most))
+            .ok_or("COUNT[:MAX] is needed, such as 200:300, of sizes up to 5160")
+    }
+}
+
+impl Random {
+    /// Sizes from 2 on, as many between 2 and 4 as between 4 and 8.
+    fn shapes(self) -> impl Iterator<Item = Shape> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        (0..self.count).map(move |_| {
+            let sizes =
+                [(); 3].map(|()| (2.0 * (self.most as f64 / 2.0).powf(rng.random_range(0.0..=1.0))).round() as usize);
+            (sizes, [(); 2].map(|()| rng.random_range(0..2) == 1))
+        })
+    }
+}
+
 /// A shape, and whether A and B are stored transposed.
 type Shape = ([usize; 3], [bool; 2]);
 
@@ -136,10 +176,11 @@ const TABLE: [Shape; 16] = {
 
 impl Args {
     fn shapes(&self) -> Result<Vec<Shape>> {
-        let named: Vec<Shape> = match (&self.sweep, self.table) {
-            (Some(sweep), _) => (sweep.from..=sweep.to).step_by(sweep.step).map(|n| ([n; 3], [false; 2])).collect(),
-            (None, true) => TABLE.to_vec(),
-            (None, false) => {
+        let named: Vec<Shape> = match (&self.sweep, &self.random, self.table) {
+            (Some(sweep), ..) => (sweep.from..=sweep.to).step_by(sweep.step).map(|n| ([n; 3], [false; 2])).collect(),
+            (_, Some(random), _) => random.shapes().collect(),
+            (.., true) => TABLE.to_vec(),
+            (.., false) => {
                 let (shapes, rest) = self.sizes.as_chunks::<3>();
                 if !rest.is_empty() {
                     return Err(Error::Usage("a product has three sizes: M K N"));
@@ -179,6 +220,11 @@ impl Args {
             contenders.extend(rows.iter().flat_map(|row| [precise(row, 1)].into_iter().chain(team(row))));
         }
         self.rivals.join(contenders, threads)
+    }
+
+    /// Whether there are too many products to tell more than a line of each.
+    fn brief(&self) -> bool {
+        self.sweep.is_some() || self.random.is_some()
     }
 
     fn cache(&self) -> Cache {
@@ -227,7 +273,7 @@ fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
         failures.extend(comparison.wrong.iter().map(|(who, wrong)| format!("{case}, {who}: {wrong}")));
         let mut result =
             ShapeRecord::new(&case, shape, args.cache(), &comparison, roofline.as_ref(), &record.opponents);
-        if args.sweep.is_none() {
+        if !args.brief() {
             for explanation in explanations::<T>(&contenders, shape)? {
                 console.print(format_args!("\n{explanation}\n"))?;
             }
@@ -236,7 +282,7 @@ fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
                 console.line(result.position(roofline))?;
             }
         }
-        if let (false, true, Some(row)) = (args.table, args.sweep.is_none(), rows.first()) {
+        if let (false, false, Some(row)) = (args.table, args.brief(), rows.first()) {
             let packing = Packing::measure(&case, row, &Plan { budget: args.time / 4, ..args.plan() })?;
             console.line(format_args!("{}: {packing}", row.name()))?;
             result.packing = Some(packing);
@@ -245,6 +291,9 @@ fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
         console.step();
     }
     console.end();
+    if args.random.is_some() {
+        record.cases.sort_by(|a, b| a.over_best().total_cmp(&b.over_best()));
+    }
     if record.cases.len() > 1 {
         for row in &record.rows {
             console.print(format_args!("\n{}", record.summary(row)))?;
@@ -438,6 +487,12 @@ impl ShapeRecord {
         Self { m, k, n, a_transposed, b_transposed, best_peer, packing: None, case }
     }
 
+    /// How many times as fast as the best peer the first row is; infinity without peers.
+    fn over_best(&self) -> f64 {
+        let over = |entry: &Entry| Some(entry.over.get(self.best_peer.as_ref()?)?.estimate.median);
+        self.case.results.first().and_then(over).unwrap_or(f64::INFINITY)
+    }
+
     /// A line for each contender.
     fn table(&self, opponents: &[String]) -> Table {
         let ratios: Vec<String> = opponents.iter().map(|name| format!("x {name}")).collect();
@@ -484,6 +539,27 @@ mod tests {
         assert_eq!("16..16:8".parse(), Ok(Sweep { from: 16, to: 16, step: 8 }));
         for wrong in ["", "4", "4..", "0..4", "5..4", "4..8:0", "4..8:x", "4..9999999999"] {
             assert!(wrong.parse::<Sweep>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn random_products_are_read_and_drawn() {
+        assert_eq!("200".parse(), Ok(Random { count: 200, most: 300 }));
+        assert_eq!("1:2".parse(), Ok(Random { count: 1, most: 2 }));
+        for wrong in ["", "0", "x", "10:", "10:1", "10:5161", "100001", "-1"] {
+            assert!(wrong.parse::<Random>().is_err(), "{wrong}");
+        }
+        let random = Random { count: 400, most: 64 };
+        let shapes: Vec<Shape> = random.shapes().collect();
+        assert!(shapes.iter().copied().eq(random.shapes()), "the same in each run");
+        let sizes = || shapes.iter().flat_map(|(sizes, _)| *sizes);
+        assert_eq!((sizes().min(), sizes().max()), (Some(2), Some(64)));
+        // Half of them below the geometric mean of the bounds, which is 11.
+        let small = sizes().filter(|&size| size <= 11).count();
+        assert!((550..650).contains(&small), "{small} of 1200");
+        for layout in [[false, false], [false, true], [true, false], [true, true]] {
+            let count = shapes.iter().filter(|shape| shape.1 == layout).count();
+            assert!((70..130).contains(&count), "{layout:?}: {count} of 400");
         }
     }
 
