@@ -529,7 +529,8 @@ fn a_few_rows_times_columns() {
                 let gaps = Case { layouts: (Layout::Sub, col, Layout::Sub), beta: 0.5, bias: Along::Rows, ..case };
                 let turned = Case { layouts: (row, col, col), beta: -1.0, ..Case::plain(n, k, m) };
                 let columns = Case { layouts: (Layout::Sub, col, row), beta: 0.5, relu: true, ..Case::plain(n, k, m) };
-                for case in [case, gaps, turned, columns] {
+                let narrow = Case { layouts: (col, row, Layout::Sub), bias: Along::Columns, ..columns };
+                for case in [case, gaps, turned, columns, narrow] {
                     case.check::<f32>(&backends(), &WAYS);
                     case.check::<f64>(&backends(), &WAYS);
                 }

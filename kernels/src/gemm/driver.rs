@@ -4,7 +4,7 @@
 use super::amx::{BLOCK, Tiled};
 use super::block::{self, split};
 use super::finish::{Epilogue, Finish};
-use super::gemv;
+use super::gemv::{self, FEW};
 use super::pack::Pack;
 use super::precision::{self, Precision};
 use super::tile::Float;
@@ -156,8 +156,8 @@ pub(crate) struct Settings<'a> {
 pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<'_>) -> Route {
     // A vector of C is made of adjacent columns. A single column is better seen as a row. Panels have their side.
     let sides = !x.a.packed && !x.b.packed;
-    let transposed = sides && x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
-    let (mut m, mut n, a, b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
+    let mut transposed = sides && x.c.row == 1 && (x.c.col != 1 || (x.n == 1 && x.m > 1));
+    let (mut m, mut n, mut a, mut b) = if transposed { (x.n, x.m, x.b.t(), x.a.t()) } else { (x.m, x.n, x.a, x.b) };
     if m == 0 || n == 0 || x.k == 0 {
         return Route::SCALE;
     }
@@ -168,7 +168,6 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     if set.blocking.is_none() && place && (transposed || x.c.col == 1) && kernel.is_tile(m, n) {
         return Route { transposed, method: Method::Tile, jobs: (1, 1) };
     }
-    let route = |method, jobs| Route { transposed, method, jobs };
     let tuning = set.tuning.unwrap_or_else(|| &kernel.tuned().tuning);
     let mut jobs = (1, 1);
     // How many threads pay, before it costs anything to ask how many there are. A division takes as long as a small
@@ -185,15 +184,25 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     if let Some(blocking) = set.blocking {
         let blocking = blocking.fit(kernel.nr);
         let (pack_a, pack_b) = (!a.packed, !b.packed);
-        return route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs);
+        let method = Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 };
+        return Route { transposed, method, jobs };
     }
     if sides && vector(kernel, (m, x.k, n), a, b) {
-        return route(Method::Vector, jobs);
+        return Route { transposed, method: Method::Vector, jobs };
     }
-    // A column is a row, seen from the other side, and so are a few, where tiles would leave half of each vector empty.
-    let few = n <= kernel.lanes / 2 && x.k >= 6 * size_of::<T>();
-    if sides && (n == 1 || few) && vector(kernel, (n, x.k, m), b.t(), a.t()) {
-        return Route { transposed: !transposed, method: Method::Vector, jobs: (jobs.1, jobs.0) };
+    // A column is a row, seen from the other side, and so are a few, where tiles would leave much of each vector empty:
+    // if both operands are contiguous along k, or A's columns are, and the tiles deep enough to store C number by number.
+    let few = n == 1 || (n <= FEW.min(kernel.lanes / 2) && x.k >= 6 * size_of::<T>());
+    let turned = sides && few && vector(kernel, (n, x.k, m), b.t(), a.t());
+    let narrow = n + 2 <= kernel.lanes.min(8) && m >= kernel.lanes && x.k >= 32;
+    if turned || (sides && narrow && a.row == 1 && a.col != 1 && !(a.bf16 | b.bf16)) {
+        transposed = !transposed;
+        jobs = (jobs.1, jobs.0);
+        (m, n, a, b) = (n, m, b.t(), a.t());
+    }
+    let route = |method| Route { transposed, method, jobs };
+    if turned {
+        return route(Method::Vector);
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy.
@@ -207,13 +216,13 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let whole = if in_place { x.k <= CHUNK || x.k.saturating_mul(n) <= tuning.near / 2 } else { m <= kernel.mr };
     let copy_b = pack_b && !b.bf16 && block::has_room(kernel, x.k, n);
     if !pack_a && (copy_b || (whole && !pack_b)) {
-        return route(Method::Direct { copy_b }, jobs);
+        return route(Method::Direct { copy_b });
     }
     let blocking = match in_place {
         true => tuning.blocks_in_place().fit(kernel.nr),
         false => tuning.blocks(kernel, (m, x.k, n), b.col == 1 && !b.bf16),
     };
-    route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 }, jobs)
+    route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 })
 }
 
 /// Whether products of these sizes are those of a vector, or of a few, see [`gemv`]: one row times a B that is read as
