@@ -530,7 +530,8 @@ fn a_few_rows_times_columns() {
                 let turned = Case { layouts: (row, col, col), beta: -1.0, ..Case::plain(n, k, m) };
                 let columns = Case { layouts: (Layout::Sub, col, row), beta: 0.5, relu: true, ..Case::plain(n, k, m) };
                 let narrow = Case { layouts: (col, row, Layout::Sub), bias: Along::Columns, ..columns };
-                for case in [case, gaps, turned, columns, narrow] {
+                let small = Case { layouts: (row, row, row), ..columns };
+                for case in [case, gaps, turned, columns, narrow, small] {
                     case.check::<f32>(&backends(), &WAYS);
                     case.check::<f64>(&backends(), &WAYS);
                 }

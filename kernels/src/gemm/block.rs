@@ -61,13 +61,13 @@ pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Opt
     }
 }
 
-/// Elements of a B that is copied onto the stack.
+/// Elements of an operand that is copied onto the stack.
 const ROOM: usize = 1024;
 
-/// Whether a B of this depth and so many columns can be.
+/// Whether one of these sizes can be.
 #[inline(always)]
-pub(crate) fn has_room<T: Float>(kernel: &Kernel<T>, k: usize, n: usize) -> bool {
-    k.max(n) <= ROOM && k * kernel.whole(n) <= ROOM
+pub(crate) fn has_room_for(rows: usize, cols: usize) -> bool {
+    rows.max(cols) <= ROOM && rows * cols <= ROOM
 }
 
 /// As [`run`], for any B that there is room for: its rows are copied, dense.
@@ -182,6 +182,19 @@ const WIDENED: usize = 64;
 /// # Safety
 /// As [`run`], but for A, which may hold bf16 numbers, and B, which may, too, or whose rows or columns are contiguous.
 pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space: Option<&Workspace>) {
+    if x.m > 1 && x.a.col != 1 {
+        // Rows are contiguous where there are a few, or so small that they are copied.
+        let mut room = Aligned([MaybeUninit::<T>::uninit(); ROOM]);
+        for (i, row) in room.0.chunks_exact_mut(x.k).take(x.m).enumerate() {
+            for (p, to) in row.iter_mut().enumerate() {
+                // SAFETY: an element of the caller's A.
+                to.write(unsafe { *x.a.at(i, p).ptr });
+            }
+        }
+        let a = Matrix::view(room.0.as_mut_ptr().cast(), x.k as isize, 1);
+        // SAFETY: the caller's problem, with a copy of A.
+        return unsafe { vector(kernel, &Problem { a, ..*x }, space) };
+    }
     if x.c.col != 1 {
         for (j, n) in split(x.n, TILE_MAX / x.m) {
             let part = Problem { n, b: x.b.at(0, j), epilogue: None, ..*x };

@@ -191,7 +191,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         return Route { transposed, method: Method::Vector, jobs };
     }
     // A column is a row, seen from the other side, and so are a few, where tiles would leave much of each vector empty:
-    // if both operands are contiguous along k, or A's columns are, and the tiles deep enough to store C number by number.
+    // if they need no packing, and, as tiles, are deep enough to earn a C that is stored number by number.
     let few = n == 1 || (n <= FEW.min(kernel.lanes / 2) && x.k >= 6 * size_of::<T>());
     let turned = sides && few && vector(kernel, (n, x.k, m), b.t(), a.t());
     let narrow = n + 2 <= kernel.lanes.min(8) && m >= kernel.lanes && x.k >= 32;
@@ -214,7 +214,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let in_place = !pack_b && !b.packed;
     // Without a copy, all of B is one block where it is read once, or stays near.
     let whole = if in_place { x.k <= CHUNK || x.k.saturating_mul(n) <= tuning.near / 2 } else { m <= kernel.mr };
-    let copy_b = pack_b && !b.bf16 && block::has_room(kernel, x.k, n);
+    let copy_b = pack_b && !b.bf16 && block::has_room_for(x.k, kernel.whole(n));
     if !pack_a && (copy_b || (whole && !pack_b)) {
         return route(Method::Direct { copy_b });
     }
@@ -226,12 +226,14 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
 }
 
 /// Whether products of these sizes are those of a vector, or of a few, see [`gemv`]: one row times a B that is read as
-/// it lies, or a few where both operands are contiguous along k.
+/// it lies, or a few where both operands are contiguous along k, or A is so small that it is copied.
 fn vector<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>) -> bool {
     // Of a B whose columns are contiguous whole squares are turned; where there are none, it is copied.
     let turns = k >= kernel.lanes || n < kernel.lanes;
     let one = m == 1 && (b.bf16 || b.col == 1 || (b.row == 1 && turns));
-    let contiguous = a.col == 1 && b.row == 1 && !(a.bf16 | b.bf16);
+    // What a copy of A costs, many columns and steps have to earn.
+    let copied = block::has_room_for(m, k) && n >= 32 && k >= 8 * size_of::<T>() * m;
+    let contiguous = (a.col == 1 || copied) && b.row == 1 && !(a.bf16 | b.bf16);
     one || (contiguous && gemv::few::<T>(kernel.lanes, (m, k, n), b.col))
 }
 

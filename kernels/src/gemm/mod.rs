@@ -331,22 +331,23 @@ impl<'a, T: Element> Gemm<'a, T> {
         let call = if shared { Gemm { par: &Serial, ..call } } else { call };
         let plan = |i| call.prepare(a.get(i).layout, b.get(i).layout, c.layout(i));
         let same = if even && count > 0 { Some(plan(0)?) } else { None };
-        let run = |i: usize| {
-            let own = if same.is_none() { plan(i).ok() } else { None };
-            if let Some(plan) = own.as_ref().or(same.as_ref()) {
-                // A batch vouches for the elements of its matrices as views do; what was checked can't have changed.
-                let _ = call.by(plan, &a.get(i), &b.get(i), &c.layout(i), c.place(i));
+        let jobs = if shared { count.min(4 * threads) } else { 1 };
+        let some = |job: usize| {
+            let (first, len) = share(count, jobs, job);
+            for i in first..first + len {
+                let own = if same.is_none() { plan(i).ok() } else { None };
+                if let Some(plan) = own.as_ref().or(same.as_ref()) {
+                    // A batch vouches for the elements of its matrices as views do; what was checked can't have changed.
+                    let _ = call.by(plan, &a.get(i), &b.get(i), &c.layout(i), c.place(i));
+                }
             }
         };
+        // By reference, so that there is one copy of it.
+        let some: &(dyn Fn(usize) + Sync) = &some;
         if shared {
-            let jobs = count.min(4 * threads);
-            let some = |job: usize| {
-                let (first, len) = share(count, jobs, job);
-                (first..first + len).for_each(run);
-            };
-            run_once(self.par, jobs, &some);
+            run_once(self.par, jobs, some)
         } else {
-            (0..count).for_each(run);
+            some(0)
         }
         Ok(())
     }

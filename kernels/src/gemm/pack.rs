@@ -117,7 +117,7 @@ unsafe fn copy<S: Simd<T>, T: Float, const NV: usize>(s: S, x: &Pack<T>) {
     let rest = x.lines - first;
     // Steps whose last vector may be written whole: what is too much has its place in the steps that follow.
     let last = rest.next_multiple_of(S::LANES);
-    let over = (x.k + 1).saturating_sub(last.div_ceil(x.width));
+    let over = if NV == 0 { (x.k + 1).saturating_sub(last.div_ceil(x.width)) } else { 0 };
     for p in 0..x.k {
         let mut from = x.from.at(0, p).ptr.cast_const();
         let mut to = x.to.wrapping_add(p * NV * S::LANES);
