@@ -86,7 +86,7 @@ impl<T: Float> Kernel<T> {
     /// Columns of the vectors that hold `n` columns. Lanes are a power of two, and a division takes as long as a tile.
     #[inline(always)]
     pub(crate) fn whole(&self, n: usize) -> usize {
-        (n + self.lanes - 1) & !(self.lanes - 1)
+        n.saturating_add(self.lanes - 1) & !(self.lanes - 1)
     }
 
     /// Columns of the widest tile for a problem of `m` rows: whole panels.

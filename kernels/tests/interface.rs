@@ -60,6 +60,19 @@ fn relu_keeps_the_sign_of_a_zero() {
 }
 
 /// Every route, by the line that tells it.
+/// No view can have such sizes, but they can be asked about.
+#[test]
+fn explain_takes_any_sizes() {
+    let sizes = [1, 2, 9, usize::MAX / 2, usize::MAX];
+    let layouts = |rows, cols| [Layout::row_major(rows, cols), Layout::col_major(rows, cols)];
+    for (m, k, n) in sizes.into_iter().flat_map(|m| sizes.into_iter().flat_map(move |k| sizes.map(|n| (m, k, n)))) {
+        for (a, b) in layouts(m, k).into_iter().flat_map(|a| layouts(k, n).map(|b| (a, b))) {
+            let text = Gemm::<f32>::new().explain_layouts(a, b, Layout::row_major(m, n)).unwrap().to_string();
+            assert!(text.contains("route"), "{text}");
+        }
+    }
+}
+
 #[test]
 fn explain_tells_the_route() {
     let dense = Layout::row_major;
@@ -73,7 +86,13 @@ fn explain_tells_the_route() {
     if let Ok(avx2) = Backend::by_name("avx2") {
         let few = text(call.backend(avx2), dense(3, 64), Layout::col_major(64, 40), dense(3, 40));
         assert!(few.contains("a few rows"), "{few}");
+        for a in [dense(100, 96), Layout::col_major(100, 96)] {
+            let columns = text(call.backend(avx2), a, dense(96, 3), dense(100, 3));
+            assert!(columns.contains("C has few columns"), "{columns}");
+        }
     }
+    let copied = text(call, dense(40, 8), Layout::col_major(8, 9), dense(40, 9));
+    assert!(copied.contains("B is copied"), "{copied}");
     let text_of_blocks = text(call, dense(300, 300), Layout::col_major(300, 300), dense(300, 300));
     assert!(text_of_blocks.contains("blocked: A is read where it lies, B is packed"), "{text_of_blocks}");
     let (data, mut c) = (numbers(300 * 300), vec![0.0; 300 * 300]);

@@ -194,7 +194,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     // if they need no packing, and, as tiles, are deep enough to earn a C that is stored number by number.
     let few = n == 1 || (n <= FEW.min(kernel.lanes / 2) && x.k >= 6 * size_of::<T>());
     let turned = sides && few && vector(kernel, (n, x.k, m), b.t(), a.t());
-    let narrow = n + 2 <= kernel.lanes.min(8) && m >= kernel.lanes && x.k >= 32;
+    let narrow = n <= kernel.lanes.min(8) - 2 && m >= kernel.lanes && x.k >= 32;
     if turned || (sides && narrow && a.row == 1 && a.col != 1 && !(a.bf16 | b.bf16)) {
         transposed = !transposed;
         jobs = (jobs.1, jobs.0);
