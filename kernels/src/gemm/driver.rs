@@ -135,8 +135,8 @@ pub(crate) enum Method {
     Vector,
     /// Loops 2 and 1 alone, operands where they lie, but for a small B that is copied.
     Direct { copy_b: bool },
-    /// All loops; what is packed is rounded to the precision, what is not is read where it lies.
-    Blocks { pack_a: bool, pack_b: bool, blocking: Blocking, precision: Precision },
+    /// All loops; what is packed is rounded to the precision, what is not is read where it lies, B fetched first or not.
+    Blocks { pack_a: bool, pack_b: bool, fetch_b: bool, blocking: Blocking, precision: Precision },
     /// On the tile unit, as it does it.
     Tiles(Tiled),
 }
@@ -184,7 +184,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     if let Some(blocking) = set.blocking {
         let blocking = blocking.fit(kernel.nr);
         let (pack_a, pack_b) = (!a.packed, !b.packed);
-        let method = Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 };
+        let method = Method::Blocks { pack_a, pack_b, fetch_b: false, blocking, precision: Precision::F32 };
         return Route { transposed, method, jobs };
     }
     if sides && vector(kernel, (m, x.k, n), a, b) {
@@ -222,7 +222,10 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         true => tuning.blocks_in_place().fit(kernel.nr),
         false => tuning.blocks(kernel, (m, x.k, n), b.col == 1 && !b.bf16),
     };
-    route(Method::Blocks { pack_a, pack_b, blocking, precision: Precision::F32 })
+    // All of B decides, not the part that a job reads.
+    let columns = if transposed { x.m } else { x.n };
+    let fetch_b = in_place && x.k.saturating_mul(columns) > FAR / size_of::<T>();
+    route(Method::Blocks { pack_a, pack_b, fetch_b, blocking, precision: Precision::F32 })
 }
 
 /// Whether products of these sizes are those of a vector, or of a few, see [`gemv`]: one row times a B that is read as
@@ -336,8 +339,8 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, s
         // SAFETY: as above.
         Method::Tile | Method::Direct { .. } => unsafe { block::run(kernel, x, None) },
         // SAFETY: as above.
-        Method::Blocks { pack_a, pack_b, blocking, precision } => unsafe {
-            blocks(kernel, x, (pack_a, pack_b), precision, blocking, space);
+        Method::Blocks { pack_a, pack_b, fetch_b, blocking, precision } => unsafe {
+            blocks(kernel, x, (pack_a, pack_b, fetch_b), precision, blocking, space);
         },
         Method::Tiles(how) => {
             if let Some(unit) = &kernel.unit {
@@ -355,7 +358,7 @@ unsafe fn serial<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, method: Method, s
 unsafe fn blocks<T: Float>(
     kernel: &Kernel<T>,
     x: &Problem<T>,
-    (pack_a, pack_b): (bool, bool),
+    (pack_a, pack_b, fetch_b): (bool, bool, bool),
     precision: Precision,
     Blocking { kc, nc }: Blocking,
     space: Option<&Workspace>,
@@ -366,7 +369,6 @@ unsafe fn blocks<T: Float>(
     let room_a = if pack_a { room(kernel.mr) } else { 0 };
     // A panel more than there may be: cheaper than to count them.
     let room_b = if pack_b { room(nc.min(x.n).saturating_add(kernel.nr)) } else { 0 };
-    let from_memory = !pack_b && !x.b.packed && x.k.saturating_mul(x.n) > FAR / size_of::<T>();
     workspace::with(space, room_a.saturating_add(room_b), |room: *mut T| {
         let panel = if pack_a { Some((room, precision)) } else { None };
         for (j, n) in split_at(x.n, nc, kernel.nr) {
@@ -389,7 +391,7 @@ unsafe fn blocks<T: Float>(
                     unsafe { (kernel.pack)(&block) };
                     part.b = Matrix { packed: true, ..Matrix::view(to, kernel.nr as isize, k as isize) };
                 }
-                if from_memory {
+                if fetch_b {
                     fetch(&part);
                 }
                 // SAFETY: a part of the caller's problem; there is room for a panel of A.

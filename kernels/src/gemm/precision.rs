@@ -209,7 +209,7 @@ pub(super) fn route<T: Float>(kernel: &Kernel<T>, x: Problem<T>, set: Settings<'
             Route { method: Method::Tiles(amx::Tiled { precision, mirrored: route.transposed, nc }), ..route }
         }
         Method::Blocks { pack_a, pack_b, blocking, .. } => {
-            Route { method: Method::Blocks { pack_a, pack_b, blocking, precision }, ..route }
+            Route { method: Method::Blocks { pack_a, pack_b, fetch_b: false, blocking, precision }, ..route }
         }
         _ => route,
     }
