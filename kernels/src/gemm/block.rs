@@ -70,21 +70,40 @@ pub(crate) fn has_room_for(rows: usize, cols: usize) -> bool {
     rows.max(cols) <= ROOM && rows * cols <= ROOM
 }
 
-/// As [`run`], for any B that there is room for: its rows are copied, dense.
+/// The room, on the stack.
+type Room<T> = Aligned<[MaybeUninit<T>; ROOM]>;
+
+/// A copy of a matrix of so many rows and columns, for which there is `room`: dense rows, `width` apart.
+///
+/// # Safety
+/// The kernel's row is supported by this CPU; the elements are readable, and no bf16 numbers.
+#[inline(always)]
+unsafe fn dense<T: Float>(
+    kernel: &Kernel<T>,
+    x: Matrix<T>,
+    (rows, cols): (usize, usize),
+    width: usize,
+    room: &mut Room<T>,
+) -> Matrix<T> {
+    debug_assert!(cols <= width && has_room_for(rows, width));
+    let to = room.0.as_mut_ptr().cast();
+    // Hidden, or both strides are swapped as one vector, which waits for the halves that were just written.
+    let from = Matrix { col: opaque_stride(x.row), row: x.col, ..x };
+    // SAFETY: the caller's elements, for which there is room.
+    unsafe { (kernel.pack)(&Pack { from, lines: cols, k: rows, to, width, precision: Precision::F32 }) };
+    Matrix::view(to, width as isize, 1)
+}
+
+/// As [`run`], for any B that there is room for: it is copied.
 ///
 /// # Safety
 /// As there, but for B's columns, which may be apart.
 #[inline(never)]
 pub(crate) unsafe fn copied<T: Float>(kernel: &Kernel<T>, x: &Problem<T>) {
-    let mut room = Aligned([MaybeUninit::<T>::uninit(); ROOM]);
-    let (to, width) = (room.0.as_mut_ptr().cast(), kernel.whole(x.n));
-    // Hidden, or both strides are swapped as one vector, which waits for the halves that were just written.
-    let from = Matrix { col: opaque_stride(x.b.row), row: x.b.col, ..x.b };
-    let lines = Pack { from, lines: x.n, k: x.k, to, width, precision: Precision::F32 };
-    let b = Matrix::view(to, width as isize, 1);
+    let mut room = Aligned([MaybeUninit::uninit(); ROOM]);
     // SAFETY: the caller's B, for which there is room; then its problem, with adjacent columns.
     unsafe {
-        (kernel.pack)(&lines);
+        let b = dense(kernel, x.b, (x.k, x.n), kernel.whole(x.n), &mut room);
         let x = Problem { b, ..*x };
         if x.c.col == 1 && !x.a.packed && kernel.is_tile(x.m, x.n) {
             let tile = Single::new(kernel, &x, false);
@@ -184,16 +203,12 @@ const WIDENED: usize = 64;
 pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space: Option<&Workspace>) {
     if x.m > 1 && x.a.col != 1 {
         // Rows are contiguous where there are a few, or so small that they are copied.
-        let mut room = Aligned([MaybeUninit::<T>::uninit(); ROOM]);
-        for (i, row) in room.0.chunks_exact_mut(x.k).take(x.m).enumerate() {
-            for (p, to) in row.iter_mut().enumerate() {
-                // SAFETY: an element of the caller's A.
-                to.write(unsafe { *x.a.at(i, p).ptr });
-            }
-        }
-        let a = Matrix::view(room.0.as_mut_ptr().cast(), x.k as isize, 1);
-        // SAFETY: the caller's problem, with a copy of A.
-        return unsafe { vector(kernel, &Problem { a, ..*x }, space) };
+        let mut room = Aligned([MaybeUninit::uninit(); ROOM]);
+        // SAFETY: the caller's A, for which there is room; then its problem, with a copy of A.
+        return unsafe {
+            let a = dense(kernel, x.a, (x.m, x.k), x.k, &mut room);
+            vector(kernel, &Problem { a, ..*x }, space)
+        };
     }
     if x.c.col != 1 {
         for (j, n) in split(x.n, TILE_MAX / x.m) {

@@ -187,13 +187,13 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
         let method = Method::Blocks { pack_a, pack_b, fetch_b: false, blocking, precision: Precision::F32 };
         return Route { transposed, method, jobs };
     }
-    if sides && vector(kernel, (m, x.k, n), a, b) {
+    if sides && is_vector(kernel, (m, x.k, n), a, b) {
         return Route { transposed, method: Method::Vector, jobs };
     }
     // A column is a row, seen from the other side, and so are a few, where tiles would leave much of each vector empty:
     // if they need no packing, and, as tiles, are deep enough to earn a C that is stored number by number.
     let few = n == 1 || (n <= FEW.min(kernel.lanes / 2) && x.k >= 6 * size_of::<T>());
-    let turned = sides && few && vector(kernel, (n, x.k, m), b.t(), a.t());
+    let turned = sides && few && is_vector(kernel, (n, x.k, m), b.t(), a.t());
     let narrow = n <= kernel.lanes.min(8) - 2 && m >= kernel.lanes && x.k >= 32;
     if turned || (sides && narrow && a.row == 1 && a.col != 1 && !(a.bf16 | b.bf16)) {
         transposed = !transposed;
@@ -230,7 +230,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
 
 /// Whether products of these sizes are those of a vector, or of a few, see [`gemv`]: one row times a B that is read as
 /// it lies, or a few where both operands are contiguous along k, or A is so small that it is copied.
-fn vector<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>) -> bool {
+fn is_vector<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), a: Matrix<T>, b: Matrix<T>) -> bool {
     // Of a B whose columns are contiguous whole squares are turned; where there are none, it is copied.
     let turns = k >= kernel.lanes || n < kernel.lanes;
     let one = m == 1 && (b.bf16 || b.col == 1 || (b.row == 1 && turns));
