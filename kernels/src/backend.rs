@@ -40,6 +40,8 @@ pub struct Kernel<T: 'static> {
     pub(crate) nr: usize,
     /// Rows of the tallest tile that is a panel and a vector wide, or 0.
     wide: usize,
+    /// Columns of C from which A is packed, whose panels the micro-kernels read with fewer instructions than its rows.
+    pub(crate) pack_columns: usize,
     /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`,
     /// are for products of one tile, every lane in use.
     pub(crate) tiles: &'static [Tiles<T>],
@@ -62,6 +64,7 @@ impl<T: Float> Kernel<T> {
             mr: tallest(tiles, PANEL),
             nr: PANEL * S::LANES,
             wide: odd(tiles),
+            pack_columns: if S::EMBEDDED { 12 * PANEL * S::LANES } else { usize::MAX },
             tiles,
             pack: pack::<S, T>,
             finish: finish::<S, T>,

@@ -35,6 +35,8 @@ pub(crate) trait Simd<T>: Isa {
     const REGISTERS: usize = 32;
     /// Whether [`Self::fma_lane`] is one instruction, so that it pays to read A by vectors.
     const LANE_FMA: bool = false;
+    /// Whether an FMA can read one element from memory for all lanes.
+    const EMBEDDED: bool = false;
 
     /// `x` in every lane.
     fn splat(self, x: T) -> Self::V;

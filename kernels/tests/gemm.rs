@@ -561,6 +561,14 @@ fn large_enough_for_every_loop_with_the_default_blocks() {
         let layouts = (Layout::ColMajor, Layout::ColMajor, Layout::RowMajor);
         Case { layouts, ..Case::plain(m, k, n) }.check::<f32>(&backends(), &WAYS[..1]);
     }
+    // Wide enough for A to be packed beside a B that is, and beside one that is not.
+    for (m, k, n) in [(203, CHUNK + 67, 397), (29, 66, 391)] {
+        for la in [Layout::RowMajor, Layout::ColMajor, Layout::Sparse] {
+            let case = Case { layouts: (la, Layout::RowMajor, Layout::RowMajor), beta: 0.5, ..Case::plain(m, k, n) };
+            case.check::<f32>(&backends(), &WAYS[..1]);
+            case.check::<f64>(&backends(), &WAYS[..1]);
+        }
+    }
 }
 
 /// What a product gives for NaN, infinities, signed zeros and subnormals is what the definition gives.

@@ -210,7 +210,8 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     let pack_b = !b.packed && (b.col != 1 || m >= enough || b.bf16);
     // Reading down the columns of A touches a page for each step along k.
     let steep = a.col.unsigned_abs() >= 2048 / size_of::<T>();
-    let pack_a = a.bf16 || (!a.packed && steep && x.k >= 256 && n >= 256);
+    let wide = n >= kernel.pack_columns && m > kernel.mr && x.k >= 64;
+    let pack_a = a.bf16 || (!a.packed && (wide || (steep && x.k >= 256 && n >= 256)));
     let in_place = !pack_b && !b.packed;
     // Without a copy, all of B is one block where it is read once, or stays near.
     let whole = if in_place { x.k <= CHUNK || x.k.saturating_mul(n) <= tuning.near / 2 } else { m <= kernel.mr };
@@ -218,9 +219,10 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     if !pack_a && (copy_b || (whole && !pack_b)) {
         return route(Method::Direct { copy_b });
     }
-    let blocking = match in_place {
-        true => tuning.blocks_in_place().fit(kernel.nr),
-        false => tuning.blocks(kernel, (m, x.k, n), b.col == 1 && !b.bf16),
+    let blocking = match (in_place, wide) {
+        (true, _) => Blocking::chunk(tuning.near / 2).fit(kernel.nr),
+        (false, true) => Blocking::chunk(tuning.block).fit(kernel.nr),
+        (false, false) => tuning.blocks(kernel, (m, x.k, n), b.col == 1 && !b.bf16),
     };
     // All of B decides, not the part that a job reads.
     let columns = if transposed { x.m } else { x.n };

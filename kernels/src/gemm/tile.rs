@@ -212,6 +212,38 @@ pub(super) fn opaque_stride(stride: isize) -> isize {
     opaque(std::ptr::without_provenance::<u8>(stride.cast_unsigned())).addr().cast_signed()
 }
 
+/// Steps along k that are written out where that saves instructions: two hardware threads of a core, each with half of
+/// its front end, are held up by these sooner than by the FMA units.
+const STEPS: usize = 4;
+
+/// One step along k: adds the product of a column of A and a row of B. For vector j, row i of A is found `at` a place.
+///
+/// # Safety
+/// The column and the row are readable.
+#[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "i and j are the indices of the formula, and run over several arrays")]
+unsafe fn step<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHARE: usize>(
+    row: &Row<S, T, SHARE>,
+    acc: &mut [[S::V; NV]; MR],
+    at: impl Fn(usize, usize) -> *const T,
+    b: *const T,
+    b_panel: isize,
+) {
+    let s = row.s;
+    let mut bv = [s.splat(T::ZERO); NV];
+    for j in 0..NV {
+        let panel = b.wrapping_offset((j / PANEL) as isize * b_panel);
+        // SAFETY: vector j of the row of B.
+        bv[j] = unsafe { row.load(panel, j % PANEL, j == NV - 1) };
+    }
+    for i in 0..MR {
+        for j in 0..NV {
+            // SAFETY: row i of the column of A.
+            acc[i][j] = s.fma(s.splat(unsafe { *at(i, j) }), bv[j], acc[i][j]);
+        }
+    }
+}
+
 /// `SHARE` says how many rows share the last vector: 0 where a row has all of it, 1 where it has some lanes of its own.
 ///
 /// # Safety
@@ -231,7 +263,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         let first = x.a.wrapping_offset(times(4 * g, t.a_row));
         if 4 * g < MR { opaque(first) } else { first }
     });
-    let step: [isize; 4] = from_fn(|g| if 4 * g < MR { opaque_stride(t.a_col) } else { 0 });
+    let along: [isize; 4] = from_fn(|g| if 4 * g < MR { opaque_stride(t.a_col) } else { 0 });
     let a_row = [0, t.a_row, opaque_stride(times(2, t.a_row)), opaque_stride(times(3, t.a_row))];
     let alpha = s.splat(x.alpha);
     let (mut b, mut beta, mut k) = (x.b, x.beta, t.k);
@@ -268,6 +300,55 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                 left -= S::LANES;
             }
         }
+        if S::EMBEDDED && NV <= PANEL && SHARE == 0 && t.a_row == 1 {
+            // A's columns are contiguous, so that an element is at a constant distance, and an FMA can read it: half of
+            // them do, by a pointer of their own, as the compiler would read it once for both vectors.
+            let (mut a, mut twin) = (group[0], opaque(group[0]));
+            while left >= STEPS {
+                for _ in 0..STEPS {
+                    // SAFETY: column p of A and row p of B.
+                    unsafe {
+                        step(
+                            &row,
+                            &mut acc,
+                            #[inline(always)]
+                            |i, j| (if NV == PANEL && i % 2 == 1 && j == 1 { twin } else { a }).wrapping_add(i),
+                            b,
+                            t.b_panel,
+                        );
+                    }
+                    b = b.wrapping_offset(t.b_row);
+                    // Hidden, or it becomes an index, with which an FMA that reads memory counts as two instructions.
+                    (a, twin) = (opaque(a.wrapping_offset(t.a_col)), opaque(twin.wrapping_offset(t.a_col)));
+                }
+                left -= STEPS;
+            }
+            for (g, at) in group.iter_mut().enumerate() {
+                *at = a.wrapping_add(4 * g);
+            }
+        } else if S::EMBEDDED && NV <= PANEL && SHARE <= 1 && t.a_col == 1 {
+            // A's rows are, so that a step is a constant distance.
+            while left >= STEPS {
+                for p in 0..STEPS {
+                    // SAFETY: column p of A and row p of B.
+                    unsafe {
+                        step(
+                            &row,
+                            &mut acc,
+                            #[inline(always)]
+                            |i, _| group[i / 4].wrapping_offset(a_row[i % 4]).wrapping_add(p),
+                            b,
+                            t.b_panel,
+                        );
+                    }
+                    b = b.wrapping_offset(t.b_row);
+                }
+                for a in group.iter_mut().take(MR.div_ceil(4)) {
+                    *a = opaque(a.wrapping_add(STEPS));
+                }
+                left -= STEPS;
+            }
+        }
         for _ in 0..left {
             // Without a register to keep it in, the mask is read each time.
             let tight = SHARE == 1 && MR * NV + NV + 2 > S::REGISTERS;
@@ -300,8 +381,8 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                     }
                 }
             }
-            for (a, step) in group.iter_mut().zip(step).take(MR.div_ceil(4)) {
-                *a = a.wrapping_offset(step);
+            for (a, along) in group.iter_mut().zip(along).take(MR.div_ceil(4)) {
+                *a = a.wrapping_offset(along);
             }
             b = b.wrapping_offset(t.b_row);
         }

@@ -47,6 +47,7 @@ impl Simd<f32> for Avx512 {
     type V = __m512;
     type Mask = __mmask16;
     const LANES: usize = 16;
+    const EMBEDDED: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -157,6 +158,7 @@ impl Simd<f64> for Avx512 {
     type V = __m512d;
     type Mask = __mmask8;
     const LANES: usize = 8;
+    const EMBEDDED: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m512d {
