@@ -354,6 +354,10 @@ const F32: &[Tiles<f32>] = &[
     tile::tiles2::<Avx512, f32, 10>(),
     tile::tiles2::<Avx512, f32, 11>(),
     tile::tiles2::<Avx512, f32, 12>(),
+    tile::tiles1::<Avx512, f32, 13>(),
+    tile::tiles1::<Avx512, f32, 14>(),
+    tile::tiles1::<Avx512, f32, 15>(),
+    tile::tiles1::<Avx512, f32, 16>(),
 ];
 
 const F64: &[Tiles<f64>] = &[
@@ -369,6 +373,10 @@ const F64: &[Tiles<f64>] = &[
     tile::tiles2::<Avx512, f64, 10>(),
     tile::tiles2::<Avx512, f64, 11>(),
     tile::tiles2::<Avx512, f64, 12>(),
+    tile::tiles1::<Avx512, f64, 13>(),
+    tile::tiles1::<Avx512, f64, 14>(),
+    tile::tiles1::<Avx512, f64, 15>(),
+    tile::tiles1::<Avx512, f64, 16>(),
 ];
 
 pub(crate) static ROW: Backend = row();
