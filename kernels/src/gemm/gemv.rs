@@ -59,13 +59,14 @@ pub(crate) const FEW: usize = 4;
 const PAIR: usize = 2;
 
 /// Whether a few rows of C are computed together, sooner than by tiles of a B that is packed for them: where it was
-/// measured to pay, which is with vectors of 32 bytes, and 16 registers for them, and enough whole squares for each
-/// row. Columns of B 4 KiB apart would take each other's place in the first cache.
+/// measured to pay, which is with vectors of 32 bytes and more, and enough whole squares for each row. Columns of B 4
+/// KiB apart would take each other's place in the first cache.
 pub(crate) fn few<T>(lanes: usize, (m, k, n): (usize, usize, usize), b_col: isize) -> bool {
+    let (pairs, steps) = if lanes > GROUP / 2 { (2, 64) } else { (1, 24) };
     m <= FEW
-        && lanes * size_of::<T>() == 32
-        && n >= PAIR * lanes
-        && k >= 24 * (m - 1)
+        && lanes * size_of::<T>() >= 32
+        && n >= pairs * PAIR * lanes
+        && k >= steps * (m - 1)
         && !share_sets::<T>(b_col, SPAN / 8)
 }
 
