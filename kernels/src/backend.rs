@@ -40,6 +40,9 @@ pub struct Kernel<T: 'static> {
     pub(crate) nr: usize,
     /// Rows of the tallest tile that is a panel and a vector wide, or 0.
     wide: usize,
+    /// Rows of the tallest tile that is two panels wide, if it has as many sums as the tallest, else 0. Its steps are
+    /// fewer instructions, but read twice as much of B.
+    low: usize,
     /// Columns of C from which A is packed, whose panels the micro-kernels read with fewer instructions than its rows.
     pub(crate) pack_columns: usize,
     /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`,
@@ -64,6 +67,7 @@ impl<T: Float> Kernel<T> {
             mr: tallest(tiles, PANEL),
             nr: PANEL * S::LANES,
             wide: odd(tiles),
+            low: if S::EMBEDDED { low(tiles) } else { 0 },
             pack_columns: if S::EMBEDDED { 12 * PANEL * S::LANES } else { usize::MAX },
             tiles,
             pack: pack::<S, T>,
@@ -104,12 +108,24 @@ impl<T: Float> Kernel<T> {
     }
 
     /// Rows and columns of the tiles of a problem: the tallest, but where its columns are those of one odd tile, which
-    /// is lower and a vector wider, and keeps the FMA units busier than a tall tile and a thin rest.
+    /// is lower and a vector wider, and keeps the FMA units busier than a tall tile and a thin rest; or where they make
+    /// low tiles without a thin rest, and B is in the first cache.
     #[inline]
-    pub(crate) fn cut(&self, m: usize, n: usize) -> (usize, usize) {
+    pub(crate) fn cut(&self, (m, k, n): (usize, usize, usize)) -> (usize, usize) {
         let odd = self.nr + self.lanes;
         let one = m > self.wide && m <= self.mr;
-        if self.wide > 0 && n > self.nr && n <= odd && !one { (self.wide, odd) } else { (self.mr, self.width(m)) }
+        if self.wide > 0 && n > self.nr && n <= odd && !one {
+            return (self.wide, odd);
+        }
+        let low = 2 * self.nr;
+        if self.low > 0 && m > self.mr && n >= low && k.saturating_mul(n) <= NEAREST / size_of::<T>() {
+            // Lanes, and so the columns of a panel, are a power of two.
+            let rest = n & (low - 1);
+            if rest == 0 || rest > self.nr {
+                return (self.low, low);
+            }
+        }
+        (self.mr, self.width(m))
     }
 
     /// The values of the profile that `KERNELS_PROFILE` names, or that is built in for this CPU, else the model's.
@@ -118,6 +134,9 @@ impl<T: Float> Kernel<T> {
         self.tuned.get_or_init(|| Tuned::find(self))
     }
 }
+
+/// Bytes of a B that the first cache keeps.
+const NEAREST: usize = 32 << 10;
 
 /// The height of the tallest tiles that are so many vectors wide, or 0.
 const fn tallest<T>(tiles: &[Tiles<T>], vectors: usize) -> usize {
@@ -132,6 +151,12 @@ const fn tallest<T>(tiles: &[Tiles<T>], vectors: usize) -> usize {
 const fn odd<T>(tiles: &[Tiles<T>]) -> usize {
     let height = tallest(tiles, PANEL + 1);
     if height > 0 && tiles[height - 1].masked.len() == PANEL + 1 { height } else { 0 }
+}
+
+/// The height of the tallest tiles that are two panels wide, if they have as many vectors as the tallest of one, or 0.
+const fn low<T>(tiles: &[Tiles<T>]) -> usize {
+    let height = tallest(tiles, 2 * PANEL);
+    if 2 * height == tallest(tiles, PANEL) { height } else { 0 }
 }
 
 /// The environment variable that pins a row.

@@ -571,6 +571,20 @@ fn large_enough_for_every_loop_with_the_default_blocks() {
     }
 }
 
+/// Tiles of other shapes than the tallest and its parts: low and wide ones, of two panels or a little less, and, where
+/// they are all of C, very tall ones of one vector.
+#[test]
+fn tiles_of_other_shapes() {
+    for (m, k, n) in [(20, 70, 64), (20, 35, 101), (19, 33, 32), (17, 18, 27), (16, 41, 16), (13, 42, 16), (15, 6, 8)] {
+        for (la, beta) in [(Layout::RowMajor, 0.0), (Layout::ColMajor, 0.5), (Layout::Sparse, 1.0)] {
+            let layouts = (la, Layout::RowMajor, Layout::RowMajor);
+            let case = Case { layouts, beta, bias: Along::Columns, ..Case::plain(m, k, n) };
+            case.check::<f32>(&backends(), &WAYS[..1]);
+            case.check::<f64>(&backends(), &WAYS[..1]);
+        }
+    }
+}
+
 /// What a product gives for NaN, infinities, signed zeros and subnormals is what the definition gives.
 #[test]
 fn special_values() {

@@ -252,7 +252,6 @@ unsafe fn step<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
 #[expect(clippy::needless_range_loop, reason = "i and j are the indices of the formula, and run over several arrays")]
 unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHARE: usize>(s: S, x: &Tile<T>) {
     let t = &x.shape;
-    let c_row = |i: usize| x.c.wrapping_offset(i as isize * t.c_row);
     // Vectors that each row of C has for itself, and lanes that it has of the last one.
     let (own, lanes) = if SHARE > 1 { (NV - 1, S::LANES / SHARE) } else { (NV, S::LANES) };
     let row = Row::<S, T, SHARE> { s, mask: s.first(if SHARE == 1 { t.last } else { lanes }) };
@@ -300,7 +299,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                 left -= S::LANES;
             }
         }
-        if S::EMBEDDED && NV <= PANEL && SHARE == 0 && t.a_row == 1 {
+        if S::EMBEDDED && MR > 4 && SHARE == 0 && t.a_row == 1 {
             // A's columns are contiguous, so that an element is at a constant distance, and an FMA can read it: half of
             // them do, by a pointer of their own, as the compiler would read it once for both vectors.
             let (mut a, mut twin) = (group[0], opaque(group[0]));
@@ -317,7 +316,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                             t.b_panel,
                         );
                     }
-                    b = b.wrapping_offset(t.b_row);
+                    b = opaque(b.wrapping_offset(t.b_row));
                     // Hidden, or it becomes an index, with which an FMA that reads memory counts as two instructions.
                     (a, twin) = (opaque(a.wrapping_offset(t.a_col)), opaque(twin.wrapping_offset(t.a_col)));
                 }
@@ -326,7 +325,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
             for (g, at) in group.iter_mut().enumerate() {
                 *at = a.wrapping_add(4 * g);
             }
-        } else if S::EMBEDDED && NV <= PANEL && SHARE <= 1 && t.a_col == 1 {
+        } else if S::EMBEDDED && MR > 4 && SHARE * NV <= PANEL && t.a_col == 1 {
             // A's rows are, so that a step is a constant distance.
             while left >= STEPS {
                 for p in 0..STEPS {
@@ -341,7 +340,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                             t.b_panel,
                         );
                     }
-                    b = b.wrapping_offset(t.b_row);
+                    b = opaque(b.wrapping_offset(t.b_row));
                 }
                 for a in group.iter_mut().take(MR.div_ceil(4)) {
                     *a = opaque(a.wrapping_add(STEPS));
@@ -391,6 +390,9 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                 acc[i][NV - 1] = lanes_from(s, shared[i / SHARE], i % SHARE * lanes);
             }
         }
+        // Hidden, or the rows' places take registers all the time.
+        let apart = opaque_stride(t.c_row);
+        let c_row = |i: usize| x.c.wrapping_offset(i as isize * apart);
         if beta == T::ZERO {
             for i in 0..MR {
                 for j in 0..NV {
