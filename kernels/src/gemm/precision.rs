@@ -180,7 +180,7 @@ fn nearest<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S::V {
 
 /// The same, of a normal number that does not become an infinity; anything for others.
 #[inline(always)]
-pub(super) fn nearest_normal<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S::V {
+pub(crate) fn nearest_normal<S: SimdF32, const DROPPED: i32>(s: S, x: S::V) -> S::V {
     let bits = s.to_bits(x);
     let odd = s.and_i32(s.sar::<DROPPED>(bits), s.splat_i32(1));
     let half = s.splat_i32(1 - (1 << (DROPPED - 1)));

@@ -8,39 +8,128 @@ use crate::backend::Backend;
 use crate::cpu::cpuid;
 use crate::gemm::amx::split::Pairs;
 use crate::gemm::amx::unit;
+use crate::gemm::precision::nearest_normal;
 #[cfg(all(target_os = "linux", not(miri)))]
 use crate::linux::call;
-use crate::simd::SimdF32;
+use crate::simd::{Isa, SimdF32};
 use std::arch::x86_64::*;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[inline]
+fn run<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+/// Words of two vectors, or of one that is both, 16 at a time in turn.
+static ALTERNATE: [u16; 32] = {
+    let mut from = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        from[i] = (i / 2 + i % 2 * 16) as u16;
+        i += 1;
+    }
+    from
+};
+
+/// Each of 32 words twice.
+static TWICE: [u16; 64] = {
+    let mut from = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        from[i] = (i / 2) as u16;
+        i += 1;
+    }
+    from
+};
 
 impl Pairs for Avx512 {
     #[inline(always)]
-    fn halves(self, low: Self::V, high: Self::V) -> Self::V {
-        // SAFETY: the token.
+    fn run_pairs<R>(self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: the row `amx` is supported only where there are these conversions.
+        unsafe { run(f) }
+    }
+    #[inline(always)]
+    fn join<const ZIPPED: bool>(self, x: Self::V, y: Self::V) -> Self::V {
+        // SAFETY: as above.
         unsafe {
-            // Word 2i + 1 of both, one after the other: pairs of indices in ascending order, the first in the low half.
-            let mut odd = [0i16; 32];
-            let mut i = 0;
-            while i < 32 {
-                odd[i] = 2 * i as i16 + 1;
-                i += 1;
-            }
-            let odd = _mm512_loadu_si512(odd.as_ptr().cast());
-            self.with_bits(_mm512_permutex2var_epi16(self.to_bits(low), odd, self.to_bits(high)))
+            let pairs: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(y, x));
+            let pairs = match ZIPPED {
+                true => _mm512_permutexvar_epi16(_mm512_loadu_si512(ALTERNATE.as_ptr().cast()), pairs),
+                false => pairs,
+            };
+            self.with_bits(pairs)
         }
+    }
+    #[inline(always)]
+    fn part<const ZIPPED: bool>(self, pairs: Self::V) -> (Self::V, Self::V) {
+        let pairs = self.to_bits(pairs);
+        if ZIPPED {
+            let odd = self.and_i32(pairs, self.splat_i32(-1 << 16));
+            return (self.with_bits(self.shl::<16>(pairs)), self.with_bits(odd));
+        }
+        let half = |i: usize| {
+            // SAFETY: the token; 32 words of the table.
+            let upper = unsafe {
+                let from = _mm512_loadu_si512(TWICE.as_ptr().add(32 * i).cast());
+                _mm512_maskz_permutexvar_epi16(0xaaaa_aaaa, from, pairs)
+            };
+            self.with_bits(upper)
+        };
+        (half(0), half(1))
+    }
+    #[inline(always)]
+    fn min_bits(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token.
+        unsafe { _mm512_min_epu32(a, b) }
+    }
+    #[inline(always)]
+    fn max_bits(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token.
+        unsafe { _mm512_max_epu32(a, b) }
     }
 }
 
+/// For tests alone, on an emulated unit.
 impl Pairs for Avx2 {
     #[inline(always)]
-    fn halves(self, low: Self::V, high: Self::V) -> Self::V {
+    fn run_pairs<R>(self, f: impl FnOnce() -> R) -> R {
+        self.run(f)
+    }
+    #[inline(always)]
+    fn join<const ZIPPED: bool>(self, x: Self::V, y: Self::V) -> Self::V {
+        let [x, y] = [x, y].map(|v| self.to_bits(nearest_normal::<_, 16>(self, v)));
         // SAFETY: the token.
         unsafe {
-            let down = |v: Self::V| _mm256_srl_epi32(self.to_bits(v), _mm_cvtsi32_si128(16));
-            // Packs halves of each vector in turn.
-            let mixed = _mm256_packus_epi32(down(low), down(high));
-            self.with_bits(_mm256_permute4x64_epi64::<0b11_01_10_00>(mixed))
+            let down = |v| _mm256_srl_epi32(v, _mm_cvtsi32_si128(16));
+            self.with_bits(match ZIPPED {
+                true => self.or_i32(down(x), y),
+                // Packs halves of each vector in turn.
+                false => _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(down(x), down(y))),
+            })
         }
+    }
+    #[inline(always)]
+    fn part<const ZIPPED: bool>(self, pairs: Self::V) -> (Self::V, Self::V) {
+        let pairs = self.to_bits(pairs);
+        let (x, y) = if ZIPPED {
+            (self.shl::<16>(pairs), self.and_i32(pairs, self.splat_i32(-1 << 16)))
+        } else {
+            // SAFETY: the token.
+            let wide = |half| self.shl::<16>(unsafe { _mm256_cvtepu16_epi32(half) });
+            // SAFETY: the token.
+            unsafe { (wide(_mm256_castsi256_si128(pairs)), wide(_mm256_extracti128_si256::<1>(pairs))) }
+        };
+        (self.with_bits(x), self.with_bits(y))
+    }
+    #[inline(always)]
+    fn min_bits(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token.
+        unsafe { _mm256_min_epu32(a, b) }
+    }
+    #[inline(always)]
+    fn max_bits(self, a: Self::I, b: Self::I) -> Self::I {
+        // SAFETY: the token.
+        unsafe { _mm256_max_epu32(a, b) }
     }
 }
 
@@ -91,6 +180,6 @@ fn asked() -> bool {
 pub(crate) static ROW: Backend = avx512::row().with_unit(
     "amx",
     "AVX-512, and AMX-BF16 for precisions beside f32",
-    || (avx512::ROW.supported)() && usable(),
+    || (avx512::ROW.supported)() && is_x86_feature_detected!("avx512bf16") && usable(),
     unit::<Avx512>(),
 );

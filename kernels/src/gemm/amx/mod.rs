@@ -87,12 +87,14 @@ pub(crate) use blocks::unit;
 
 #[cfg(target_arch = "x86_64")]
 mod blocks {
-    use super::split::{self, Form, Pairs, ROOM, ranges, tiles};
+    use super::split::{self, Form, Pairs, ROOM, head, tiles};
     use super::*;
     use crate::gemm::block;
     use crate::gemm::driver::Matrix;
     use crate::gemm::finish::Finish;
     use crate::gemm::workspace;
+    use std::mem::swap;
+    use std::ops::Range;
     use std::sync::atomic::Ordering;
 
     /// The tile unit, packed for by the vectors of `S`.
@@ -108,7 +110,7 @@ mod blocks {
             let from = x.from.at(0, p);
             let chunk = Pack { from, k: CHUNK.min(x.k - p), to: form.chunk(x.to, p).cast_mut(), ..*x };
             // SAFETY: the caller's promise; the copy that is kept needs no other room.
-            unsafe { split::record::<S>(kernel, side, form, &chunk, std::ptr::null_mut()) };
+            unsafe { split::records::<S>(kernel, side, form, &chunk, std::ptr::null_mut()) };
         }
     }
 
@@ -128,8 +130,16 @@ mod blocks {
         fn all(&self) -> &[*const f32] {
             &self.at[..self.lines.div_ceil(LINES)]
         }
-        fn tiles(&self) -> [*const f32; 2] {
-            self.at.map(tiles)
+        /// Where their tiles begin.
+        fn tiles(&self) -> (*const f32, Option<*const f32>) {
+            (tiles(self.at[0]), self.all().get(1).map(|&record| tiles(record)))
+        }
+        /// Whether all of their lines fit all of the others'.
+        fn fit(&self, other: &Self) -> bool {
+            // SAFETY: it is a record.
+            let all = |&record: &*const f32| unsafe { head(record) }.all;
+            let range = |x: &Self| x.all().iter().map(all).fold(model::Range::ZEROS, model::Range::with);
+            range(self).fits(range(other))
         }
         /// Lines of record `i`.
         fn lines(&self, i: usize) -> usize {
@@ -144,21 +154,23 @@ mod blocks {
         let unit = unsafe { super::tile::Unit::new() };
         let fresh = Form { precision: how.precision, keep: false };
         let nc = how.nc.min(x.n.next_multiple_of(BLOCK));
-        let record = fresh.record(CHUNK.min(x.k));
-        let room_a = if x.a.packed { 0 } else { 2 * record };
-        let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(record) };
+        let most = fresh.record(CHUNK.min(x.k));
+        let room_a = if x.a.packed { 0 } else { 2 * most };
+        let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(most) };
         let mut by_fma = 0;
         workspace::with(space, ROOM.saturating_add(room_a).saturating_add(room_b), |room: *mut f32| {
             let (room_a, room_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + room_a));
-            let pack = |side, lines: &Pack<f32>| {
+            let pack = |side, from, lines, k, to| {
+                let lines = Pack { from, lines, k, to, width: LINES, precision: how.precision };
                 // SAFETY: lines of the caller's problem, and room for their records.
-                unsafe { split::record::<S>(kernel, side, fresh, lines, room) };
+                unsafe { split::records::<S>(kernel, side, fresh, &lines, room) };
             };
             let kept = Form { keep: true, ..fresh };
             for j in (0..x.n).step_by(nc) {
                 let n = nc.min(x.n - j);
                 for p in (0..x.k).step_by(CHUNK) {
                     let k = CHUNK.min(x.k - p);
+                    let record = fresh.record(k);
                     let part = Problem {
                         k,
                         a: if x.a.packed { x.a } else { x.a.at(0, p) },
@@ -168,13 +180,7 @@ mod blocks {
                         ..*x
                     };
                     if !x.b.packed {
-                        for first in (0..n).step_by(LINES) {
-                            let lines = LINES.min(n - first);
-                            let from = part.b.at(0, j + first).t();
-                            let to = room_b.wrapping_add(first / LINES * record);
-                            let precision = how.precision;
-                            pack(Side::B, &Pack { from, lines, k, to, width: LINES, precision });
-                        }
+                        pack(Side::B, part.b.at(0, j).t(), n, k, room_b);
                     }
                     for i in (0..x.m).step_by(BLOCK) {
                         let rows = BLOCK.min(x.m - i);
@@ -182,26 +188,20 @@ mod blocks {
                             let at = |i| kept.chunk(x.a.at(i, 0).ptr, p);
                             Records::new(at(i), at(i + LINES), rows)
                         } else {
-                            for first in (0..rows).step_by(LINES) {
-                                let (from, lines) = (part.a.at(i + first, 0), LINES.min(rows - first));
-                                let to = room_a.wrapping_add(first / LINES * record);
-                                let precision = how.precision;
-                                pack(Side::A, &Pack { from, lines, k, to, width: LINES, precision });
-                            }
+                            pack(Side::A, part.a.at(i, 0), rows, k, room_a);
                             Records::new(room_a, room_a.wrapping_add(record), rows)
                         };
-                        for jr in (j..j + n).step_by(BLOCK) {
-                            let cols = BLOCK.min(j + n - jr);
-                            let b = if x.b.packed {
+                        let b = |jr: usize, cols| {
+                            if x.b.packed {
                                 let at = |j| kept.chunk(x.b.at(0, j).ptr, p);
                                 Records::new(at(jr), at(jr + LINES), cols)
                             } else {
                                 let at = room_b.wrapping_add((jr - j) / LINES * record);
                                 Records::new(at, at.wrapping_add(record), cols)
-                            };
-                            // SAFETY: a block of the caller's problem, and its records.
-                            by_fma += unsafe { one::<S>(kernel, &part, how, &unit, (i, a), (jr, b), room) };
-                        }
+                            }
+                        };
+                        // SAFETY: rows and columns of the caller's problem, and their records.
+                        by_fma += unsafe { row::<S>(kernel, &part, (&unit, how), (i, a), (j, n), b, room) };
                         if let (1, Some(epilogue)) = (x.c.col, part.epilogue) {
                             let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
                             // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
@@ -220,39 +220,92 @@ mod blocks {
     #[repr(align(64))]
     struct Sums([f32; BLOCK * BLOCK]);
 
-    /// Computes one block of C, in one chunk; where C's columns are adjacent, the epilogue is left to the caller. The
-    /// number of sums of 16 by 16 that the FMA kernels computed.
+    /// Computes a row of blocks of C, in one chunk; where C's columns are adjacent, the epilogue is left to the caller.
+    /// The number of sums of 16 by 16 that the FMA kernels computed.
     ///
     /// # Safety
     /// The problem is one of a chunk, whose rows from `i` and columns from `j` the records hold; [`ROOM`] at `room`.
-    unsafe fn one<S: Pairs>(
+    unsafe fn row<S: Pairs>(
+        kernel: &Kernel<f32>,
+        x: &Problem<f32>,
+        (unit, how): (&super::tile::Unit, Tiled),
+        (i, a): (usize, Records),
+        (j, n): (usize, usize),
+        b: impl Fn(usize, usize) -> Records,
+        room: *mut f32,
+    ) -> u64 {
+        let steps = x.k.div_ceil(model::STEP);
+        let share = a.lines.div_ceil(steps);
+        let adjacent = x.c.col == 1;
+        let mut sums = [const { Sums([0.0; BLOCK * BLOCK]) }; 2];
+        let mut by_fma = 0;
+        // SAFETY: the row is supported, by the caller's promise.
+        let s = unsafe { S::assume() };
+        s.run_pairs(
+            #[inline(always)]
+            || {
+                // The block before, whose sums go into C while the unit computes the next ones.
+                let mut before = Add::new(s, x, x.c.ptr, x.c.row, 0);
+                let [mut next, mut last] = sums.each_mut();
+                for jr in (j..j + n).step_by(BLOCK) {
+                    let cols = BLOCK.min(j + n - jr);
+                    let b = b(jr, cols);
+                    // SAFETY: the records' tiles, and room for their sums; some rows of the block before.
+                    unsafe {
+                        unit.sum(
+                            (how.precision, how.mirrored),
+                            steps,
+                            a.tiles(),
+                            b.tiles(),
+                            next.0.as_mut_ptr(),
+                            #[inline(always)]
+                            |step| {
+                                let rows = (step * share).min(a.lines)..(step * share + share).min(a.lines);
+                                before.rows(s, &last.0, rows);
+                            },
+                        );
+                    }
+                    if !a.fit(&b) {
+                        // SAFETY: a block of the caller's problem, and its records.
+                        by_fma += unsafe { mend(kernel, x, how, (i, a), (jr, b), room, &mut next.0) };
+                    }
+                    if adjacent {
+                        before = Add::new(s, x, x.c.at(i, jr).ptr, x.c.row, cols);
+                        swap(&mut next, &mut last);
+                    } else {
+                        // SAFETY: a block of the caller's problem, and its sums.
+                        unsafe { scatter(s, kernel, x, &next.0, (i, a.lines), (jr, cols)) };
+                    }
+                }
+                // SAFETY: the last block of the caller's problem, and its sums.
+                unsafe { before.rows(s, &last.0, 0..a.lines) };
+            },
+        );
+        by_fma
+    }
+
+    /// Replaces the sums of a block that do not fit the unit by those of the FMA kernels, 16 by 16 of them at once: how
+    /// often.
+    ///
+    /// # Safety
+    /// As [`row`], for a block.
+    #[cold]
+    unsafe fn mend(
         kernel: &Kernel<f32>,
         x: &Problem<f32>,
         how: Tiled,
-        unit: &super::tile::Unit,
         (i, a): (usize, Records),
         (j, b): (usize, Records),
         room: *mut f32,
+        sums: &mut [f32; BLOCK * BLOCK],
     ) -> u64 {
-        let mut sums = Sums([0.0; BLOCK * BLOCK]);
-        let sums = &mut sums.0;
-        let (ta, tb) = (a.tiles(), b.tiles());
-        let (ta, tb) = (&ta[..a.all().len()], &tb[..b.all().len()]);
-        // SAFETY: the records' tiles.
-        unsafe { unit.sum((how.precision, how.mirrored), x.k.div_ceil(model::STEP), ta, tb, sums.as_mut_ptr()) };
         let mut by_fma = 0;
         for (qi, &ra) in a.all().iter().enumerate() {
             for (qj, &rb) in b.all().iter().enumerate() {
-                // SAFETY: records begin with their ranges.
-                let (ra_, rb_) = unsafe { (ranges(ra), ranges(rb)) };
-                let all = |ranges: &[model::Range]| ranges.iter().copied().reduce(model::Range::with);
-                if let (Some(a), Some(b)) = (all(ra_), all(rb_))
-                    && a.fits(b)
-                {
-                    continue;
-                }
+                // SAFETY: both are records.
+                let (ha, hb) = unsafe { (head(ra), head(rb)) };
                 let (rows, cols) = (a.lines(qi), b.lines(qj));
-                let unfit = |r: usize, s: usize| !ra_[r].fits(rb_[s]);
+                let unfit = |r: usize, s: usize| !ha.line(r).fits(hb.line(s));
                 if !(0..rows).any(|r| (0..cols).any(|s| unfit(r, s))) {
                     continue;
                 }
@@ -270,8 +323,6 @@ mod blocks {
                 }
             }
         }
-        // SAFETY: a block of the caller's C.
-        unsafe { add::<S>(kernel, x, sums, (i, a.lines), (j, b.lines)) };
         by_fma
     }
 
@@ -314,30 +365,18 @@ mod blocks {
         sums
     }
 
-    /// Adds the sums of a chunk to C, by the formula of all products.
+    /// Adds the sums of a block to a C whose columns are apart, on a dense copy.
     ///
     /// # Safety
     /// The rows and columns (first and number) are those of a block of the problem's C.
-    unsafe fn add<S: Pairs>(
+    unsafe fn scatter<S: Pairs>(
+        s: S,
         kernel: &Kernel<f32>,
         x: &Problem<f32>,
         sums: &[f32; BLOCK * BLOCK],
         (i, rows): (usize, usize),
         (j, cols): (usize, usize),
     ) {
-        // SAFETY: the row is supported, by the caller's promise.
-        let s = unsafe { S::assume() };
-        let scale = |c: *mut f32, c_row: isize| {
-            // SAFETY: sums of a block; C's part, or a copy of it, has as many rows and columns.
-            s.run(
-                #[inline(always)]
-                || unsafe { scaled::<S>(s, x, sums.as_ptr(), c, c_row, rows, cols) },
-            );
-        };
-        if x.c.col == 1 {
-            return scale(x.c.at(i, j).ptr, x.c.row);
-        }
-        // C's columns are apart: on a dense copy.
         let place = |r: usize, s: usize| x.c.at(i + r, j + s).ptr;
         let mut copy = [0.0; BLOCK * BLOCK];
         if x.beta != 0.0 {
@@ -349,7 +388,11 @@ mod blocks {
             }
         }
         let (c, c_row) = (copy.as_mut_ptr(), BLOCK as isize);
-        scale(c, c_row);
+        s.run(
+            #[inline(always)]
+            // SAFETY: sums of the block, and its copy.
+            || unsafe { Add::new(s, x, c, c_row, cols).rows(s, sums, 0..rows) },
+        );
         if let Some(epilogue) = x.epilogue {
             // SAFETY: the copy was just written; the epilogue reaches as far as C.
             unsafe { (kernel.finish)(&Finish { c, c_row, rows, cols, epilogue: epilogue.at(i, j) }) };
@@ -362,34 +405,43 @@ mod blocks {
         }
     }
 
-    /// `c <- alpha sums + beta c`; sums have rows [`BLOCK`] apart.
-    ///
-    /// # Safety
-    /// Both are readable, C writable, at `rows` by `cols` places.
-    #[inline(always)]
-    unsafe fn scaled<S: Pairs>(
-        s: S,
-        x: &Problem<f32>,
-        sums: *const f32,
+    /// How the sums of a block enter C: `c <- alpha sums + beta c`, the formula of all products.
+    #[derive(Clone, Copy)]
+    struct Add<S: Pairs> {
+        alpha: S::V,
+        beta: S::V,
         c: *mut f32,
         c_row: isize,
-        rows: usize,
-        cols: usize,
-    ) {
-        let (alpha, beta) = (s.splat(x.alpha), s.splat(x.beta));
-        for r in 0..rows {
-            for j in (0..cols).step_by(S::LANES) {
-                let mask = s.first((cols - j).min(S::LANES));
-                let c = c.wrapping_offset(r as isize * c_row).wrapping_add(j);
-                // SAFETY: a vector of a row, as far as it is there; beta asks for the old one.
-                unsafe {
-                    let sum = s.load(sums.add(r * BLOCK + j));
-                    let new = if x.beta == 0.0 {
-                        s.mul(alpha, sum)
-                    } else {
-                        s.fma(alpha, sum, s.mul(beta, s.load_masked(c, mask)))
-                    };
-                    s.store_masked(c, mask, new);
+        /// What is read and what is written of a row, vector by vector.
+        masks: [(S::Mask, S::Mask); 4],
+    }
+
+    impl<S: Pairs> Add<S> {
+        #[inline(always)]
+        fn new(s: S, x: &Problem<f32>, c: *mut f32, c_row: isize, cols: usize) -> Self {
+            let mask = |v: usize| s.first(cols.saturating_sub(v * S::LANES).min(S::LANES));
+            // Where beta is 0, nothing is read, and -0 is added, which changes no number and no zero's sign.
+            let (beta, read) = if x.beta == 0.0 { (-0.0, false) } else { (x.beta, true) };
+            let masks = std::array::from_fn(
+                #[inline(always)]
+                |v| (if read { mask(v) } else { s.first(0) }, mask(v)),
+            );
+            Self { alpha: s.splat(x.alpha), beta: s.splat(beta), c, c_row, masks }
+        }
+
+        /// # Safety
+        /// C's part is readable, if beta asks for it, and writable at these rows and the columns of the masks.
+        #[inline(always)]
+        unsafe fn rows(&self, s: S, sums: &[f32; BLOCK * BLOCK], rows: Range<usize>) {
+            for r in rows {
+                let (sums, c) = (sums[r * BLOCK..].as_ptr(), self.c.wrapping_offset(r as isize * self.c_row));
+                for (v, &(read, write)) in self.masks[..BLOCK / S::LANES].iter().enumerate() {
+                    let c = c.wrapping_add(v * S::LANES);
+                    // SAFETY: a vector of a row, as far as it is there.
+                    unsafe {
+                        let old = s.mul(self.beta, s.load_masked(c, read));
+                        s.store_masked(c, write, s.fma(self.alpha, s.load(sums.add(v * S::LANES)), old));
+                    }
                 }
             }
         }

@@ -23,32 +23,28 @@ pub(crate) struct Range {
 
 impl Range {
     /// Of zeros alone: it fits all that fit at all.
-    const ZEROS: Self = Self { least: 1000, most: -1000 };
+    pub(crate) const ZEROS: Self = Self { least: 1000, most: -1000 };
     /// It fits no other.
     const UNFIT: Self = Self { least: -10_000, most: 10_000 };
 
-    /// Of elements whose sizes are given: the least that is not zero (infinity where there is none) and the largest.
-    pub(crate) const fn new(least: f32, most: f32, nan: bool) -> Self {
-        const LEAST: f32 = f32::from_bits((127 - 100) << 23);
-        const END: f32 = f32::from_bits((127 + 127) << 23);
-        if nan || least < LEAST || most >= END {
-            return Self::UNFIT;
-        }
-        if most == 0.0 {
+    /// Of elements of which the bits of two sizes are given: those of the least that is not zero, less one, so that
+    /// zeros are the greatest, and those of the greatest, be it no number.
+    pub(crate) const fn new(least: u32, most: u32) -> Self {
+        const LEAST: u32 = (127 - 100) << 23;
+        const END: u32 = (127 + 127) << 23;
+        if most == 0 {
             return Self::ZEROS;
         }
-        Self { least: exponent(least), most: exponent(most) }
+        if least + 1 < LEAST || most >= END {
+            return Self::UNFIT;
+        }
+        Self { least: exponent(least + 1), most: exponent(most) }
     }
 
     /// Of these elements.
     pub(crate) fn of(x: &[f32]) -> Self {
-        let (mut least, mut most, mut nan) = (f32::INFINITY, 0.0, false);
-        for x in x.iter().map(|x| x.abs()) {
-            nan |= x.is_nan();
-            most = if x > most { x } else { most };
-            least = if x > 0.0 && x < least { x } else { least };
-        }
-        Self::new(least, most, nan)
+        let sizes = || x.iter().map(|x| x.abs().to_bits());
+        Self::new(sizes().fold(u32::MAX, |least, x| least.min(x.wrapping_sub(1))), sizes().fold(0, u32::max))
     }
 
     /// Of the elements of both.
@@ -62,8 +58,8 @@ impl Range {
     }
 }
 
-const fn exponent(x: f32) -> i32 {
-    (x.to_bits() >> 23) as i32 - 127
+const fn exponent(size: u32) -> i32 {
+    (size >> 23) as i32 - 127
 }
 
 impl Precision {

@@ -1,7 +1,7 @@
 //! The packer of the tile unit: 16 lines (rows of A or columns of B) of one chunk of k become a record of bf16 tiles.
 //!
 //! ```text
-//!   record   ranges of the lines | tiles of step 0: part 1, part 2, .. | of step 1 | ..  | the f32 numbers, if kept
+//!   record   head: ranges of lines | tiles of step 0: part 1, part 2, .. | of step 1 | ..  | the f32 numbers, if kept
 //!
 //!   a tile of A: row i   is line i,    k = 0, 1, 2, .. 31 of the step
 //!   a tile of B: row q   is k = 2q and 2q + 1 of line 0, of line 1, .. of line 15
@@ -14,15 +14,24 @@ use super::tile::{TILE, TILE_LEN};
 use crate::CHUNK;
 use crate::backend::Kernel;
 use crate::gemm::Precision;
+use crate::gemm::driver::Matrix;
 use crate::gemm::pack::Pack;
 use crate::gemm::packed::Side;
-use crate::gemm::precision::nearest_normal;
-use crate::simd::SimdF32;
+use crate::simd::{SimdF32, prefetch};
 
-/// What the packer needs of an instruction set beside.
+/// What the packer needs of an instruction set beside: pairs of bf16 numbers in the lanes of a vector. Two vectors `x`
+/// and `y` are joined so that their numbers alternate where they are `ZIPPED`; elsewhere those of `x` come first.
 pub(crate) trait Pairs: SimdF32 {
-    /// The upper halves of the lanes of `low` and `high`, in order.
-    fn halves(self, low: Self::V, high: Self::V) -> Self::V;
+    /// As [`Isa::run`](crate::simd::Isa::run), compiled for the conversions, too.
+    fn run_pairs<R>(self, f: impl FnOnce() -> R) -> R;
+    /// The bf16 numbers nearest to those of both; anything for subnormal ones, and where it would be no number.
+    fn join<const ZIPPED: bool>(self, x: Self::V, y: Self::V) -> Self::V;
+    /// What was joined, exactly.
+    fn part<const ZIPPED: bool>(self, pairs: Self::V) -> (Self::V, Self::V);
+    /// The lesser of the bits of each lane, without a sign.
+    fn min_bits(self, a: Self::I, b: Self::I) -> Self::I;
+    /// The greater of them.
+    fn max_bits(self, a: Self::I, b: Self::I) -> Self::I;
 }
 
 /// How records lie, for a precision, and whether they keep the f32 numbers, as packed operands do.
@@ -32,8 +41,26 @@ pub(crate) struct Form {
     pub keep: bool,
 }
 
-/// f32 numbers in the room of the ranges, whole cache lines.
-const HEAD: usize = 32;
+/// What a record begins with: the exponents of its lines.
+#[repr(C, align(64))]
+pub(super) struct Head {
+    /// The bits of the least size in each line, less one, so that zeros are the greatest.
+    least: [u32; TILE],
+    /// The bits of the greatest.
+    most: [u32; TILE],
+    /// Of all lines together.
+    pub all: Range,
+}
+
+/// f32 numbers in the room of it.
+const HEAD: usize = size_of::<Head>() / size_of::<f32>();
+
+impl Head {
+    /// The range of one line.
+    pub(super) fn line(&self, i: usize) -> Range {
+        Range::new(self.least[i], self.most[i])
+    }
+}
 
 impl Form {
     /// f32 numbers in the room of a record of depth `k`, at most [`CHUNK`].
@@ -64,176 +91,244 @@ pub(super) fn tiles(record: *const f32) -> *const f32 {
     record.wrapping_add(HEAD)
 }
 
-/// The ranges of the lines of a record.
+/// The head of a record.
 ///
 /// # Safety
-/// It is one, and outlives them.
-pub(super) unsafe fn ranges<'a>(record: *const f32) -> &'a [Range; TILE] {
-    // SAFETY: the caller's promise; a record begins with them, at a cache line.
+/// It is one, and outlives it.
+pub(super) unsafe fn head<'a>(record: *const f32) -> &'a Head {
+    // SAFETY: the caller's promise; a record begins with it, at a cache line.
     unsafe { &*record.cast() }
 }
 
 /// f32 numbers in the room for lines of one chunk as they are: of A, and of B.
 pub(crate) const ROOM: usize = 2 * TILE * CHUNK;
 
-/// Packs one record: at most [`TILE`] lines of one chunk.
+/// Packs lines of one chunk, [`TILE`] a record, into records that follow each other.
 ///
 /// # Safety
 /// The kernel's row, which is that of `S`, is supported by this CPU; the lines are readable; there is room for the
-/// record, and [`ROOM`] at `room`, both at a cache line.
-pub(crate) unsafe fn record<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: Form, x: &Pack<f32>, room: *mut f32) {
+/// records, and [`ROOM`] at `room`, both at a cache line.
+pub(crate) unsafe fn records<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: Form, x: &Pack<f32>, room: *mut f32) {
     let depth = x.k.next_multiple_of(STEP);
-    let whole = x.lines == TILE && x.k == depth;
-    // Rows of what is split: lines of A, steps of B.
-    let from = if side == Side::A { x.from } else { x.from.t() };
-    let adjacent = from.col == 1 && !from.bf16;
-    let (rows, cols) = if side == Side::A { (TILE, depth) } else { (depth, TILE) };
-    let dense = if whole && adjacent && !form.keep {
-        (from.ptr.cast_const(), from.row)
-    } else {
-        let copy = if form.keep { form.kept(x.to, x.k).cast_mut() } else { room };
-        // The packer's panels hold the steps of its lines, so that these are the columns.
-        let (lines, k) = if side == Side::A { (x.k, x.lines) } else { (x.lines, x.k) };
-        // SAFETY: there is room for 16 lines; the lines of the source are readable.
-        unsafe {
-            if !whole {
-                copy.write_bytes(0, rows * cols);
-            }
-            let exact = Precision::F32;
-            (kernel.pack)(&Pack { from: from.t(), lines, k, to: copy, width: cols, precision: exact });
-        }
-        (copy.cast_const(), cols as isize)
-    };
     // SAFETY: the row is supported, by the caller's promise.
     let s = unsafe { S::assume() };
-    // SAFETY: rows of all lines and steps, room for the record.
-    s.run(
-        #[inline(always)]
-        || unsafe {
-            let (to, ranges) = (x.to.wrapping_add(HEAD), x.to.cast::<Range>());
-            match (side, form.precision.parts()) {
-                (Side::A, 1) => split_a::<S, 1>(s, dense, depth, to, ranges),
-                (Side::A, 2) => split_a::<S, 2>(s, dense, depth, to, ranges),
-                (Side::A, _) => split_a::<S, 3>(s, dense, depth, to, ranges),
-                (Side::B, 1) => split_b::<S, 1>(s, dense, depth, to, ranges),
-                (Side::B, 2) => split_b::<S, 2>(s, dense, depth, to, ranges),
-                (Side::B, _) => split_b::<S, 3>(s, dense, depth, to, ranges),
+    // What is split, as its rows: lines of A, steps of B.
+    let turn = |x: Matrix<f32>| if side == Side::A { x } else { x.t() };
+    let split = |from: Matrix<f32>, first: usize, count: usize| {
+        let (from, to) = ((from.ptr.cast_const(), from.row), x.to.wrapping_add(first / TILE * form.record(x.k)));
+        // SAFETY: rows of all lines and steps, room for the records.
+        s.run_pairs(
+            #[inline(always)]
+            || unsafe {
+                match (side, form.precision.parts()) {
+                    (Side::A, 1) => split_a::<S, 1>(s, from, depth, (to, count, form.record(x.k))),
+                    (Side::A, 2) => split_a::<S, 2>(s, from, depth, (to, count, form.record(x.k))),
+                    (Side::A, _) => split_a::<S, 3>(s, from, depth, (to, count, form.record(x.k))),
+                    (Side::B, 1) => split_b::<S, 1>(s, from, depth, (to, count, form.record(x.k))),
+                    (Side::B, 2) => split_b::<S, 2>(s, from, depth, (to, count, form.record(x.k))),
+                    (Side::B, _) => split_b::<S, 3>(s, from, depth, (to, count, form.record(x.k))),
+                }
+            },
+        );
+    };
+    let adjacent = turn(x.from).col == 1 && !x.from.bf16;
+    // Whole ones are split where they lie.
+    let dense = if adjacent && x.k == depth && !form.keep { x.lines / TILE } else { 0 };
+    if dense > 0 {
+        split(turn(x.from), 0, dense);
+    }
+    for first in (dense * TILE..x.lines).step_by(TILE) {
+        let from = x.from.at(first, 0);
+        let here = TILE.min(x.lines - first);
+        let to = x.to.wrapping_add(first / TILE * form.record(x.k));
+        let copy = if form.keep { form.kept(to, x.k).cast_mut() } else { room };
+        // The packer's panels hold the steps of its lines, so that these are the columns of A.
+        let (lines, k, width) = if side == Side::A { (x.k, here, depth) } else { (here, x.k, TILE) };
+        // SAFETY: there is room for 16 lines; the lines of the source are readable.
+        unsafe {
+            if here < TILE || x.k < depth {
+                copy.write_bytes(0, TILE * depth);
             }
-        },
-    );
+            let from = turn(from).t();
+            (kernel.pack)(&Pack { from, lines, k, to: copy, width, precision: Precision::F32 });
+        }
+        split(Matrix::view(copy, width as isize, 1), first, 1);
+    }
 }
 
-/// The extremes of what lanes have seen.
+/// The bits of the sizes that lanes have seen: the least, less one, so that zeros are the greatest; the greatest.
+#[derive(Clone, Copy)]
 struct Extremes<S: SimdF32> {
-    least: S::V,
-    most: S::V,
-    /// NaN where there was a NaN or an infinity.
-    zero: S::V,
+    least: S::I,
+    most: S::I,
 }
 
-impl<S: SimdF32> Extremes<S> {
+impl<S: Pairs> Extremes<S> {
     #[inline(always)]
     fn new(s: S) -> Self {
-        Self { least: s.splat(f32::INFINITY), most: s.splat(0.0), zero: s.splat(0.0) }
+        Self { least: s.splat_i32(-1), most: s.splat_i32(0) }
     }
 
     #[inline(always)]
     fn see(&mut self, s: S, x: S::V) {
-        let (size, zero) = (s.abs(x), s.splat(0.0));
-        self.most = s.max(size, self.most);
-        self.least = s.min(s.select(s.lt(zero, size), size, self.least), self.least);
-        self.zero = s.fma(x, zero, self.zero);
+        let size = s.to_bits(s.abs(x));
+        self.least = s.min_bits(self.least, s.sub_i32(size, s.splat_i32(1)));
+        self.most = s.max_bits(self.most, size);
     }
 
-    /// The least, the largest, and whether there was a NaN, of each lane.
+    /// Of `LANES` vectors, each in a lane of its own.
     #[inline(always)]
-    fn lanes(&self, s: S) -> [[f32; TILE]; 3] {
-        let mut lanes = [[0.0; TILE]; 3];
-        for (lanes, v) in lanes.iter_mut().zip([self.least, self.most, self.zero]) {
-            // SAFETY: a vector has at most as many lanes.
-            unsafe { s.store(lanes.as_mut_ptr(), v) };
+    fn across(s: S, seen: &[Self; TILE]) -> Self {
+        let fold = |side: fn(&Self) -> S::I, op: fn(S, S::I, S::I) -> S::I| {
+            let mut rows = [s.splat(0.0); TILE];
+            for (row, seen) in rows.iter_mut().zip(seen) {
+                *row = s.with_bits(side(seen));
+            }
+            fold::<S, 1>(s, &mut rows, op);
+            fold::<S, 2>(s, &mut rows, op);
+            fold::<S, 4>(s, &mut rows, op);
+            fold::<S, 8>(s, &mut rows, op);
+            s.to_bits(rows[0])
+        };
+        Self { least: fold(|seen| seen.least, S::min_bits), most: fold(|seen| seen.most, S::max_bits) }
+    }
+
+    /// Reads what was seen of lines, a lane each, of which the first one's is at `line`.
+    ///
+    /// # Safety
+    /// It is in the head of a record.
+    #[inline(always)]
+    unsafe fn read(s: S, line: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self { least: s.to_bits(s.load(line)), most: s.to_bits(s.load(line.add(TILE))) } }
+    }
+
+    /// Writes it there.
+    ///
+    /// # Safety
+    /// As [`Self::read`].
+    #[inline(always)]
+    unsafe fn write(&self, s: S, line: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            s.store(line, s.with_bits(self.least));
+            s.store(line.add(TILE), s.with_bits(self.most));
         }
-        lanes
     }
 }
 
-/// The first `N` parts of the elements, in the upper halves of the lanes.
+/// One stage of a reduction of `LANES` vectors to a lane each: of two vectors, every other group of `D` lanes.
 #[inline(always)]
-fn parts<S: SimdF32, const N: usize>(s: S, x: S::V) -> [S::V; N] {
-    let (mut rest, mut parts) = (x, [x; N]);
-    for (i, part) in parts.iter_mut().enumerate() {
-        // The third part has no more than 8 bits by itself.
-        *part = if i == 2 { rest } else { nearest_normal::<S, 16>(s, rest) };
-        rest = s.sub(rest, *part);
+fn fold<S: SimdF32, const D: usize>(s: S, rows: &mut [S::V; TILE], op: fn(S, S::I, S::I) -> S::I) {
+    if D < S::LANES {
+        for i in (0..S::LANES).step_by(2 * D) {
+            let (x, y) = s.trn::<D>(rows[i], rows[i + D]);
+            rows[i] = s.with_bits(op(s, s.to_bits(x), s.to_bits(y)));
+        }
     }
-    parts
 }
 
+/// Splits two vectors into `N` parts, of which the first is written to `to`, the next ones a tile further.
+///
 /// # Safety
-/// There are [`TILE`] rows of `depth` numbers, and room for their tiles and ranges.
+/// There is room.
+#[inline(always)]
+unsafe fn split<S: Pairs, const N: usize, const ZIPPED: bool>(
+    s: S,
+    (mut x, mut y): (S::V, S::V),
+    seen: &mut Extremes<S>,
+    to: *mut f32,
+) {
+    seen.see(s, x);
+    seen.see(s, y);
+    for part in 0..N {
+        let pairs = s.join::<ZIPPED>(x, y);
+        // SAFETY: the caller's promise.
+        unsafe { s.store(to.add(part * TILE_LEN), pairs) };
+        let joined = s.part::<ZIPPED>(pairs);
+        (x, y) = (s.sub(x, joined.0), s.sub(y, joined.1));
+    }
+}
+
+/// Splits lines of A, for so many records, which are `apart`.
+///
+/// # Safety
+/// There are [`TILE`] rows of `depth` numbers for each, and room.
 #[inline(always)]
 unsafe fn split_a<S: Pairs, const N: usize>(
     s: S,
     (from, row): (*const f32, isize),
     depth: usize,
-    to: *mut f32,
-    ranges: *mut Range,
+    (to, count, apart): (*mut f32, usize, usize),
 ) {
-    for i in 0..TILE {
-        let from = from.wrapping_offset(i as isize * row);
-        let mut seen = Extremes::new(s);
-        // Two vectors of numbers become one of pairs.
-        for p in (0..depth).step_by(2 * S::LANES) {
-            // SAFETY: numbers of row i.
-            let (low, high) = unsafe { (s.load(from.add(p)), s.load(from.add(p + S::LANES))) };
-            seen.see(s, low);
-            seen.see(s, high);
-            let (low, high) = (parts::<S, N>(s, low), parts::<S, N>(s, high));
-            for part in 0..N {
-                let tile = to.wrapping_add((p / STEP * N + part) * TILE_LEN + i * TILE + p % STEP / 2);
-                // SAFETY: their place in the tile.
-                unsafe { s.store(tile, s.halves(low[part], high[part])) };
+    for first in (0..count * TILE).step_by(S::LANES) {
+        let record = to.wrapping_add(first / TILE * apart);
+        let mut lines = [Extremes::new(s); TILE];
+        for (i, seen) in lines[..S::LANES].iter_mut().enumerate() {
+            let from = from.wrapping_offset((first + i) as isize * row);
+            let to = record.wrapping_add(HEAD + (first % TILE + i) * TILE);
+            // Two vectors of numbers become one of pairs.
+            for p in (0..depth).step_by(2 * S::LANES) {
+                let next = from.wrapping_offset(TILE as isize * row).wrapping_add(p);
+                prefetch::<true>(next);
+                prefetch::<true>(next.wrapping_add(S::LANES));
+                let to = to.wrapping_add(p / STEP * N * TILE_LEN + p % STEP / 2);
+                // SAFETY: numbers of a row, and their place in the tiles.
+                unsafe { split::<S, N, false>(s, (s.load(from.add(p)), s.load(from.add(p + S::LANES))), seen, to) };
             }
         }
-        let [least, most, zero] = seen.lanes(s);
-        let lanes = 0..S::LANES;
-        let range = lanes.fold(Range::of(&[]), |range, l| range.with(Range::new(least[l], most[l], zero[l] != 0.0)));
-        // SAFETY: there is room for the ranges of all rows.
-        unsafe { ranges.add(i).write(range) };
+        // SAFETY: so many lines of the record.
+        unsafe { Extremes::across(s, &lines).write(s, record.wrapping_add(first % TILE)) };
     }
+    // SAFETY: all lines were written.
+    unsafe { write_all(to, count, apart) };
 }
 
+/// Splits columns of B, for so many records, which are `apart`: step by step, as each row may begin in another page.
+///
 /// # Safety
-/// There are `depth` rows of [`TILE`] numbers, and room for their tiles and ranges.
+/// There are `depth` rows of [`TILE`] numbers for each, and room.
 #[inline(always)]
-unsafe fn split_b<S: SimdF32, const N: usize>(
+unsafe fn split_b<S: Pairs, const N: usize>(
     s: S,
     (from, row): (*const f32, isize),
     depth: usize,
-    to: *mut f32,
-    ranges: *mut Range,
+    (to, count, apart): (*mut f32, usize, usize),
 ) {
-    for j in (0..TILE).step_by(S::LANES) {
-        let mut seen = Extremes::new(s);
-        for p in (0..depth).step_by(2) {
-            let from = from.wrapping_offset(p as isize * row).wrapping_add(j);
-            // SAFETY: numbers of rows p and p + 1.
-            let (even, odd) = unsafe { (s.load(from), s.load(from.wrapping_offset(row))) };
-            seen.see(s, even);
-            seen.see(s, odd);
-            let (even, odd) = (parts::<S, N>(s, even), parts::<S, N>(s, odd));
-            for part in 0..N {
-                let low = s.and_i32(s.sar::<16>(s.to_bits(even[part])), s.splat_i32(0xffff));
-                let pair = s.or_i32(low, s.and_i32(s.to_bits(odd[part]), s.splat_i32(-1 << 16)));
-                let tile = to.wrapping_add((p / STEP * N + part) * TILE_LEN + p % STEP / 2 * TILE + j);
-                // SAFETY: their place in the tile.
-                unsafe { s.store(tile, s.with_bits(pair)) };
+    for first in (0..depth).step_by(STEP) {
+        for j in (0..count * TILE).step_by(S::LANES) {
+            let record = to.wrapping_add(j / TILE * apart + j % TILE);
+            // SAFETY: so many lines of the record, written in the step before.
+            let mut seen = if first == 0 { Extremes::new(s) } else { unsafe { Extremes::read(s, record) } };
+            for p in (0..STEP).step_by(2) {
+                let from = from.wrapping_offset((first + p) as isize * row).wrapping_add(j);
+                prefetch::<false>(from.wrapping_add(AHEAD));
+                prefetch::<false>(from.wrapping_offset(row).wrapping_add(AHEAD));
+                let to = record.wrapping_add(HEAD + first / STEP * N * TILE_LEN + p / 2 * TILE);
+                // SAFETY: numbers of two rows, and their place in the tiles.
+                unsafe { split::<S, N, true>(s, (s.load(from), s.load(from.wrapping_offset(row))), &mut seen, to) };
             }
+            // SAFETY: so many lines of the record.
+            unsafe { seen.write(s, record) };
         }
-        let [least, most, zero] = seen.lanes(s);
-        for l in 0..S::LANES {
-            // SAFETY: there is room for the ranges of all columns.
-            unsafe { ranges.add(j + l).write(Range::new(least[l], most[l], zero[l] != 0.0)) };
-        }
+    }
+    // SAFETY: all lines were written.
+    unsafe { write_all(to, count, apart) };
+}
+
+/// Columns of B that are fetched ahead.
+const AHEAD: usize = 2 * TILE;
+
+/// Writes the ranges of all lines of so many records, which are `apart`.
+///
+/// # Safety
+/// Those of the lines were written.
+#[inline(always)]
+unsafe fn write_all(to: *mut f32, count: usize, apart: usize) {
+    for i in 0..count {
+        // SAFETY: the caller's promise.
+        let head = unsafe { &mut *to.wrapping_add(i * apart).cast::<Head>() };
+        let least = head.least.iter().fold(u32::MAX, |least, &x| least.min(x));
+        head.all = Range::new(least, head.most.iter().fold(0, |most, &x| most.max(x)));
     }
 }

@@ -173,9 +173,10 @@ fn the_instruction_is_the_model() {
             unit.sum(
                 (Precision::Bf16, false),
                 1,
-                &[a.as_ptr().cast()],
-                &[pairs.as_ptr().cast()],
+                (a.as_ptr().cast(), None),
+                (pairs.as_ptr().cast(), None),
                 sums.as_mut_ptr().cast(),
+                |_| {},
             );
             for (c, sums) in c.iter_mut().zip(sums) {
                 c.copy_from_slice(&sums[..16]);

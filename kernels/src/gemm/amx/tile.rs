@@ -10,7 +10,6 @@
 use super::BLOCK;
 use crate::gemm::Precision;
 use std::arch::asm;
-use std::ops::Range;
 
 /// Rows, and bytes of a row divided by four, of a tile.
 pub(super) const TILE: usize = BLOCK / 2;
@@ -62,30 +61,69 @@ impl Unit {
 
     /// Writes the sums of a chunk to `to`, rows [`BLOCK`] apart: of one or two panels of A and of B, where they begin,
     /// each `steps` times `precision.parts()` tiles. `mirrored` says that A and B have changed places, so that their
-    /// parts do.
+    /// parts do. In each step, `beside` is called: the unit takes so long that other work costs no time.
     ///
     /// # Safety
     /// These tiles are readable, and there is room for as many tiles of C.
+    #[inline(always)]
     pub(super) unsafe fn sum(
         &self,
         (precision, mirrored): (Precision, bool),
         steps: usize,
-        a: &[*const f32],
-        b: &[*const f32],
+        a: (*const f32, Option<*const f32>),
+        b: (*const f32, Option<*const f32>),
         to: *mut f32,
+        mut beside: impl FnMut(usize),
     ) {
-        let one = |p: &[*const f32]| (p[0], *p.last().unwrap_or(&p[0]));
-        let (ends_a, ends_b) = (one(a), one(b));
-        // SAFETY (each arm): the caller's promise; the value is proof of the configuration.
-        match (a.len(), b.len()) {
-            // SAFETY: as above.
-            (1, 1) => unsafe { sum::<1, 1>(precision, mirrored, 0..steps, ends_a, ends_b, to) },
-            // SAFETY: as above.
-            (1, _) => unsafe { sum::<1, 2>(precision, mirrored, 0..steps, ends_a, ends_b, to) },
-            // SAFETY: as above.
-            (_, 1) => unsafe { sum::<2, 1>(precision, mirrored, 0..steps, ends_a, ends_b, to) },
-            // SAFETY: as above.
-            _ => unsafe { sum::<2, 2>(precision, mirrored, 0..steps, ends_a, ends_b, to) },
+        let parts = precision.parts();
+        // SAFETY: the tiles are configured, of which the value is proof, those at `a` and `b` readable, and there is
+        // room at `to`, by the caller's promise.
+        unsafe {
+            zero::<0>();
+            zero::<1>();
+            zero::<2>();
+            zero::<3>();
+            for step in 0..steps {
+                let at = |p: *const f32, part: usize| p.wrapping_add((step * parts + part) * TILE_LEN);
+                let mut loaded = (usize::MAX, usize::MAX);
+                for &(i, j) in precision.products() {
+                    let (i, j) = if mirrored { (j, i) } else { (i, j) };
+                    if i != loaded.0 {
+                        load::<4>(at(a.0, i));
+                        if let Some(a) = a.1 {
+                            load::<5>(at(a, i));
+                        }
+                    }
+                    if j != loaded.1 {
+                        load::<6>(at(b.0, j));
+                        if let Some(b) = b.1 {
+                            load::<7>(at(b, j));
+                        }
+                    }
+                    loaded = (i, j);
+                    multiply::<0, 4, 6>();
+                    if b.1.is_some() {
+                        multiply::<1, 4, 7>();
+                    }
+                    if a.1.is_some() {
+                        multiply::<2, 5, 6>();
+                    }
+                    if a.1.is_some() && b.1.is_some() {
+                        multiply::<3, 5, 7>();
+                    }
+                }
+                beside(step);
+            }
+            store::<0>(to);
+            if b.1.is_some() {
+                store::<1>(to.wrapping_add(TILE));
+            }
+            if a.1.is_some() {
+                store::<2>(to.wrapping_add(TILE * BLOCK));
+            }
+            if a.1.is_some() && b.1.is_some() {
+                store::<3>(to.wrapping_add(TILE * BLOCK + TILE));
+            }
         }
     }
 }
@@ -99,69 +137,6 @@ impl Drop for Unit {
             } else {
                 asm!("ldtilecfg [{0}]", in(reg) &raw const self.found, options(readonly, nostack, preserves_flags));
             }
-        }
-    }
-}
-
-/// See [`Unit::sum`], for `R` panels of A and `C` of B.
-///
-/// # Safety
-/// As there; the tiles are configured.
-unsafe fn sum<const R: usize, const C: usize>(
-    precision: Precision,
-    mirrored: bool,
-    steps: Range<usize>,
-    a: (*const f32, *const f32),
-    b: (*const f32, *const f32),
-    to: *mut f32,
-) {
-    let parts = precision.parts();
-    // SAFETY: the tiles are configured, those at `a` and `b` readable, and there is room at `to`, by the caller's
-    // promise.
-    unsafe {
-        zero::<0>();
-        zero::<1>();
-        zero::<2>();
-        zero::<3>();
-        for step in steps {
-            let at = |p: *const f32, part: usize| p.wrapping_add((step * parts + part) * TILE_LEN);
-            let mut loaded = (usize::MAX, usize::MAX);
-            for &(i, j) in precision.products() {
-                let (i, j) = if mirrored { (j, i) } else { (i, j) };
-                if i != loaded.0 {
-                    load::<4>(at(a.0, i));
-                    if R == 2 {
-                        load::<5>(at(a.1, i));
-                    }
-                }
-                if j != loaded.1 {
-                    load::<6>(at(b.0, j));
-                    if C == 2 {
-                        load::<7>(at(b.1, j));
-                    }
-                }
-                loaded = (i, j);
-                multiply::<0, 4, 6>();
-                if C == 2 {
-                    multiply::<1, 4, 7>();
-                }
-                if R == 2 {
-                    multiply::<2, 5, 6>();
-                }
-                if R == 2 && C == 2 {
-                    multiply::<3, 5, 7>();
-                }
-            }
-        }
-        store::<0>(to);
-        if C == 2 {
-            store::<1>(to.wrapping_add(TILE));
-        }
-        if R == 2 {
-            store::<2>(to.wrapping_add(TILE * BLOCK));
-        }
-        if R == 2 && C == 2 {
-            store::<3>(to.wrapping_add(TILE * BLOCK + TILE));
         }
     }
 }
