@@ -329,7 +329,7 @@ mod blocks {
     /// The sums of a chunk by the FMA kernels, rows [`LINES`] apart.
     ///
     /// # Safety
-    /// As [`one`], for rows and columns (first, number and record) of one record each.
+    /// As [`mend`], for rows and columns (first, number and record) of one record each.
     #[cold]
     unsafe fn by_fma_units(
         kernel: &Kernel<f32>,
