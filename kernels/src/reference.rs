@@ -77,7 +77,7 @@ pub fn definition<T: Element>(x: &Entry<'_, T>) -> T {
 }
 
 /// What [`Gemm`](crate::Gemm) computes for one element of C in this precision, to the bit, on backends with a tile
-/// unit: as [`definition`], with [`tile_sum`] for the sum of a chunk. Where k is below 16, it is what others compute:
+/// unit: as [`definition`], with [`tile_sum`] for the sum of a chunk. Where k is below 64, it is what others compute:
 /// [`definition`] of operands rounded by [`Precision::round`].
 #[must_use]
 pub fn definition_on_tiles(precision: Precision, x: &Entry<'_, f32>) -> f32 {

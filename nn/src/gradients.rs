@@ -258,6 +258,8 @@ fn models() -> Result<()> {
     ]);
     for (activation, dropout, norm) in kinds {
         for (name, engine) in engines() {
+            // The same numbers for each, however many rows a CPU has.
+            let mut rng = Rng::new(3, 1);
             for sizes in shapes {
                 let mut layers = Mlp::with(sizes, activation, Initialiser::HeNormal, 4)?.layers().to_vec();
                 let (_, hidden) = layers.split_last_mut().unwrap();

@@ -35,9 +35,9 @@ use std::sync::atomic::AtomicU64;
 /// Elements of C along either side of what is computed at once.
 pub(crate) const BLOCK: usize = 32;
 
-/// The least k that the unit is used for: half of a step. Below it, more than half of its work would be on zeros, and
-/// the FMA kernels need no longer. It is a part of the definition of a result, as [`CHUNK`] is.
-pub(crate) const LEAST_K: usize = model::STEP / 2;
+/// The least k that the unit is used for, two steps: below it, splitting operands and adding sums to C takes longer than
+/// the FMA kernels need (`docs/design.md`). It is a part of the definition of a result, as [`CHUNK`] is.
+pub(crate) const LEAST_K: usize = 2 * model::STEP;
 
 const _: () = assert!(CHUNK.is_multiple_of(model::STEP) && BLOCK == 32);
 
