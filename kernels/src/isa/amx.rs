@@ -61,12 +61,8 @@ impl Pairs for Avx512 {
         }
     }
     #[inline(always)]
-    fn part<const ZIPPED: bool>(self, pairs: Self::V) -> (Self::V, Self::V) {
+    fn halves(self, pairs: Self::V) -> (Self::V, Self::V) {
         let pairs = self.to_bits(pairs);
-        if ZIPPED {
-            let odd = self.and_i32(pairs, self.splat_i32(-1 << 16));
-            return (self.with_bits(self.shl::<16>(pairs)), self.with_bits(odd));
-        }
         let half = |i: usize| {
             // SAFETY: the token; 32 words of the table.
             let upper = unsafe {
@@ -109,17 +105,12 @@ impl Pairs for Avx2 {
         }
     }
     #[inline(always)]
-    fn part<const ZIPPED: bool>(self, pairs: Self::V) -> (Self::V, Self::V) {
+    fn halves(self, pairs: Self::V) -> (Self::V, Self::V) {
         let pairs = self.to_bits(pairs);
-        let (x, y) = if ZIPPED {
-            (self.shl::<16>(pairs), self.and_i32(pairs, self.splat_i32(-1 << 16)))
-        } else {
-            // SAFETY: the token.
-            let wide = |half| self.shl::<16>(unsafe { _mm256_cvtepu16_epi32(half) });
-            // SAFETY: the token.
-            unsafe { (wide(_mm256_castsi256_si128(pairs)), wide(_mm256_extracti128_si256::<1>(pairs))) }
-        };
-        (self.with_bits(x), self.with_bits(y))
+        // SAFETY: the token.
+        let wide = |half| self.with_bits(self.shl::<16>(unsafe { _mm256_cvtepu16_epi32(half) }));
+        // SAFETY: the token.
+        unsafe { (wide(_mm256_castsi256_si128(pairs)), wide(_mm256_extracti128_si256::<1>(pairs))) }
     }
     #[inline(always)]
     fn min_bits(self, a: Self::I, b: Self::I) -> Self::I {

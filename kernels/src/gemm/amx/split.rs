@@ -27,7 +27,18 @@ pub(crate) trait Pairs: SimdF32 {
     /// The bf16 numbers nearest to those of both; anything for subnormal ones, and where it would be no number.
     fn join<const ZIPPED: bool>(self, x: Self::V, y: Self::V) -> Self::V;
     /// What was joined, exactly.
-    fn part<const ZIPPED: bool>(self, pairs: Self::V) -> (Self::V, Self::V);
+    #[inline(always)]
+    fn part<const ZIPPED: bool>(self, pairs: Self::V) -> (Self::V, Self::V) {
+        if ZIPPED {
+            let pairs = self.to_bits(pairs);
+            let odd = self.and_i32(pairs, self.splat_i32(-1 << 16));
+            (self.with_bits(self.shl::<16>(pairs)), self.with_bits(odd))
+        } else {
+            self.halves(pairs)
+        }
+    }
+    /// The same, of numbers that do not alternate.
+    fn halves(self, pairs: Self::V) -> (Self::V, Self::V);
     /// The lesser of the bits of each lane, without a sign.
     fn min_bits(self, a: Self::I, b: Self::I) -> Self::I;
     /// The greater of them.
