@@ -94,7 +94,6 @@ mod blocks {
     use crate::gemm::finish::Finish;
     use crate::gemm::workspace;
     use std::mem::swap;
-    use std::ops::Range;
     use std::sync::atomic::Ordering;
 
     /// The tile unit, packed for by the vectors of `S`.
@@ -114,36 +113,38 @@ mod blocks {
         }
     }
 
-    /// One operand of a chunk: up to two records.
+    /// Lines of one operand in one chunk: records that are `apart`, [`LINES`] each.
     #[derive(Clone, Copy)]
     struct Records {
-        at: [*const f32; 2],
-        /// Lines of both.
+        first: *const f32,
+        apart: usize,
         lines: usize,
     }
 
     impl Records {
-        fn new(first: *const f32, next: *const f32, lines: usize) -> Self {
-            Self { at: [first, next], lines }
+        /// Record `i`, and how many lines it has.
+        #[inline(always)]
+        fn at(self, i: usize) -> (*const f32, usize) {
+            (self.first.wrapping_add(i * self.apart), LINES.min(self.lines - i * LINES))
         }
-        /// Those that are there.
-        fn all(&self) -> &[*const f32] {
-            &self.at[..self.lines.div_ceil(LINES)]
+        /// Those of block `i`, which are one or two.
+        #[inline(always)]
+        fn block(self, i: usize) -> Self {
+            let first = self.first.wrapping_add(2 * i * self.apart);
+            Self { first, lines: BLOCK.min(self.lines - i * BLOCK), ..self }
         }
-        /// Where their tiles begin.
-        fn tiles(&self) -> (*const f32, Option<*const f32>) {
-            (tiles(self.at[0]), self.all().get(1).map(|&record| tiles(record)))
+        /// Where the tiles of a block begin.
+        #[inline(always)]
+        fn tiles(self) -> (*const f32, Option<*const f32>) {
+            let next = if self.lines > LINES { Some(tiles(self.at(1).0)) } else { None };
+            (tiles(self.first), next)
         }
-        /// Whether all of their lines fit all of the others'.
-        fn fit(&self, other: &Self) -> bool {
-            // SAFETY: it is a record.
-            let all = |&record: &*const f32| unsafe { head(record) }.all;
-            let range = |x: &Self| x.all().iter().map(all).fold(model::Range::ZEROS, model::Range::with);
-            range(self).fits(range(other))
-        }
-        /// Lines of record `i`.
-        fn lines(&self, i: usize) -> usize {
-            LINES.min(self.lines - i * LINES)
+        /// The range of all lines.
+        fn range(self) -> model::Range {
+            (0..self.lines.div_ceil(LINES)).fold(model::Range::ZEROS, |all, i| {
+                // SAFETY: it is a record.
+                all.with(unsafe { head(self.at(i).0) }.all)
+            })
         }
     }
 
@@ -153,7 +154,15 @@ mod blocks {
         // SAFETY: the caller's promise.
         let unit = unsafe { super::tile::Unit::new() };
         let fresh = Form { precision: how.precision, keep: false };
-        let nc = how.nc.min(x.n.next_multiple_of(BLOCK));
+        let row: RowFn = match (how.precision.parts(), how.mirrored) {
+            (1, _) => row::<S, 1, false>,
+            (2, false) => row::<S, 2, false>,
+            (2, true) => row::<S, 2, true>,
+            (_, false) => row::<S, 3, false>,
+            (_, true) => row::<S, 3, true>,
+        };
+        // As few blocks of B as may be, of one size.
+        let nc = x.n.div_ceil(x.n.div_ceil(how.nc)).next_multiple_of(BLOCK);
         let most = fresh.record(CHUNK.min(x.k));
         let room_a = if x.a.packed { 0 } else { 2 * most };
         let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(most) };
@@ -179,29 +188,25 @@ mod blocks {
                         epilogue: if p + k == x.k { x.epilogue } else { None },
                         ..*x
                     };
-                    if !x.b.packed {
+                    let b = if x.b.packed {
+                        let first = kept.chunk(x.b.at(0, j).ptr, p);
+                        Records { first, apart: LINES * x.b.col.unsigned_abs(), lines: n }
+                    } else {
                         pack(Side::B, part.b.at(0, j).t(), n, k, room_b);
-                    }
+                        Records { first: room_b, apart: record, lines: n }
+                    };
+                    let range = b.range();
                     for i in (0..x.m).step_by(BLOCK) {
                         let rows = BLOCK.min(x.m - i);
                         let a = if x.a.packed {
-                            let at = |i| kept.chunk(x.a.at(i, 0).ptr, p);
-                            Records::new(at(i), at(i + LINES), rows)
+                            let first = kept.chunk(x.a.at(i, 0).ptr, p);
+                            Records { first, apart: LINES * x.a.row.unsigned_abs(), lines: rows }
                         } else {
                             pack(Side::A, part.a.at(i, 0), rows, k, room_a);
-                            Records::new(room_a, room_a.wrapping_add(record), rows)
-                        };
-                        let b = |jr: usize, cols| {
-                            if x.b.packed {
-                                let at = |j| kept.chunk(x.b.at(0, j).ptr, p);
-                                Records::new(at(jr), at(jr + LINES), cols)
-                            } else {
-                                let at = room_b.wrapping_add((jr - j) / LINES * record);
-                                Records::new(at, at.wrapping_add(record), cols)
-                            }
+                            Records { first: room_a, apart: record, lines: rows }
                         };
                         // SAFETY: rows and columns of the caller's problem, and their records.
-                        by_fma += unsafe { row::<S>(kernel, &part, (&unit, how), (i, a), (j, n), b, room) };
+                        by_fma += unsafe { row(kernel, &part, (&unit, how), (i, a), (j, b, range), room) };
                         if let (1, Some(epilogue)) = (x.c.col, part.epilogue) {
                             let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
                             // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
@@ -220,23 +225,37 @@ mod blocks {
     #[repr(align(64))]
     struct Sums([f32; BLOCK * BLOCK]);
 
+    /// [`row`], for a precision.
+    ///
+    /// # Safety
+    /// See there.
+    type RowFn = unsafe fn(
+        &Kernel<f32>,
+        &Problem<f32>,
+        (&super::tile::Unit, Tiled),
+        (usize, Records),
+        (usize, Records, model::Range),
+        *mut f32,
+    ) -> u64;
+
     /// Computes a row of blocks of C, in one chunk; where C's columns are adjacent, the epilogue is left to the caller.
     /// The number of sums of 16 by 16 that the FMA kernels computed.
     ///
     /// # Safety
-    /// The problem is one of a chunk, whose rows from `i` and columns from `j` the records hold; [`ROOM`] at `room`.
-    unsafe fn row<S: Pairs>(
+    /// The problem is one of a chunk, whose rows from `i` and columns from `j` the records hold, those of B in this
+    /// range; [`ROOM`] at `room`.
+    unsafe fn row<S: Pairs, const N: usize, const MIRRORED: bool>(
         kernel: &Kernel<f32>,
         x: &Problem<f32>,
         (unit, how): (&super::tile::Unit, Tiled),
         (i, a): (usize, Records),
-        (j, n): (usize, usize),
-        b: impl Fn(usize, usize) -> Records,
+        (j, b, range): (usize, Records, model::Range),
         room: *mut f32,
     ) -> u64 {
         let steps = x.k.div_ceil(model::STEP);
-        let share = a.lines.div_ceil(steps);
+        let share = a.lines.div_ceil(steps * model::products(N).len());
         let adjacent = x.c.col == 1;
+        let fits = a.range().fits(range);
         let mut sums = [const { Sums([0.0; BLOCK * BLOCK]) }; 2];
         let mut by_fma = 0;
         // SAFETY: the row is supported, by the caller's promise.
@@ -245,40 +264,38 @@ mod blocks {
             #[inline(always)]
             || {
                 // The block before, whose sums go into C while the unit computes the next ones.
-                let mut before = Add::new(s, x, x.c.ptr, x.c.row, 0);
+                let mut before = Add::new(s, x, BLOCK);
                 let [mut next, mut last] = sums.each_mut();
-                for jr in (j..j + n).step_by(BLOCK) {
-                    let cols = BLOCK.min(j + n - jr);
-                    let b = b(jr, cols);
+                for q in 0..b.lines.div_ceil(BLOCK) {
+                    let (jr, b) = (j + q * BLOCK, b.block(q));
                     // SAFETY: the records' tiles, and room for their sums; some rows of the block before.
                     unsafe {
-                        unit.sum(
-                            (how.precision, how.mirrored),
+                        unit.sum::<N, MIRRORED>(
                             steps,
                             a.tiles(),
                             b.tiles(),
                             next.0.as_mut_ptr(),
                             #[inline(always)]
-                            |step| {
-                                let rows = (step * share).min(a.lines)..(step * share + share).min(a.lines);
-                                before.rows(s, &last.0, rows);
-                            },
+                            || before.some(s, share),
                         );
                     }
-                    if !a.fit(&b) {
+                    if !fits && !a.range().fits(b.range()) {
                         // SAFETY: a block of the caller's problem, and its records.
                         by_fma += unsafe { mend(kernel, x, how, (i, a), (jr, b), room, &mut next.0) };
                     }
-                    if adjacent {
-                        before = Add::new(s, x, x.c.at(i, jr).ptr, x.c.row, cols);
-                        swap(&mut next, &mut last);
-                    } else {
+                    if !adjacent {
                         // SAFETY: a block of the caller's problem, and its sums.
-                        unsafe { scatter(s, kernel, x, &next.0, (i, a.lines), (jr, cols)) };
+                        unsafe { scatter(s, kernel, x, &next.0, (i, a.lines), (jr, b.lines)) };
+                        continue;
                     }
+                    if b.lines < BLOCK {
+                        before = Add::new(s, x, b.lines);
+                    }
+                    before.begin(a.lines, &next.0, (x.c.at(i, jr).ptr, x.c.row));
+                    swap(&mut next, &mut last);
                 }
                 // SAFETY: the last block of the caller's problem, and its sums.
-                unsafe { before.rows(s, &last.0, 0..a.lines) };
+                unsafe { before.some(s, BLOCK) };
             },
         );
         by_fma
@@ -300,11 +317,11 @@ mod blocks {
         sums: &mut [f32; BLOCK * BLOCK],
     ) -> u64 {
         let mut by_fma = 0;
-        for (qi, &ra) in a.all().iter().enumerate() {
-            for (qj, &rb) in b.all().iter().enumerate() {
+        for qi in 0..a.lines.div_ceil(LINES) {
+            for qj in 0..b.lines.div_ceil(LINES) {
+                let ((ra, rows), (rb, cols)) = (a.at(qi), b.at(qj));
                 // SAFETY: both are records.
                 let (ha, hb) = unsafe { (head(ra), head(rb)) };
-                let (rows, cols) = (a.lines(qi), b.lines(qj));
                 let unfit = |r: usize, s: usize| !ha.line(r).fits(hb.line(s));
                 if !(0..rows).any(|r| (0..cols).any(|s| unfit(r, s))) {
                     continue;
@@ -390,8 +407,12 @@ mod blocks {
         let (c, c_row) = (copy.as_mut_ptr(), BLOCK as isize);
         s.run(
             #[inline(always)]
-            // SAFETY: sums of the block, and its copy.
-            || unsafe { Add::new(s, x, c, c_row, cols).rows(s, sums, 0..rows) },
+            || {
+                let mut add = Add::new(s, x, cols);
+                add.begin(rows, sums, (c, c_row));
+                // SAFETY: sums of the block, and its copy.
+                unsafe { add.some(s, rows) };
+            },
         );
         if let Some(epilogue) = x.epilogue {
             // SAFETY: the copy was just written; the epilogue reaches as far as C.
@@ -410,15 +431,19 @@ mod blocks {
     struct Add<S: Pairs> {
         alpha: S::V,
         beta: S::V,
-        c: *mut f32,
-        c_row: isize,
         /// What is read and what is written of a row, vector by vector.
         masks: [(S::Mask, S::Mask); 4],
+        /// The rows that are left, and where they are.
+        rows: usize,
+        sums: *const f32,
+        c: *mut f32,
+        c_row: isize,
     }
 
     impl<S: Pairs> Add<S> {
+        /// Of no rows, of so many columns.
         #[inline(always)]
-        fn new(s: S, x: &Problem<f32>, c: *mut f32, c_row: isize, cols: usize) -> Self {
+        fn new(s: S, x: &Problem<f32>, cols: usize) -> Self {
             let mask = |v: usize| s.first(cols.saturating_sub(v * S::LANES).min(S::LANES));
             // Where beta is 0, nothing is read, and -0 is added, which changes no number and no zero's sign.
             let (beta, read) = if x.beta == 0.0 { (-0.0, false) } else { (x.beta, true) };
@@ -426,23 +451,36 @@ mod blocks {
                 #[inline(always)]
                 |v| (if read { mask(v) } else { s.first(0) }, mask(v)),
             );
-            Self { alpha: s.splat(x.alpha), beta: s.splat(beta), c, c_row, masks }
+            let (sums, c) = (std::ptr::null(), std::ptr::null_mut());
+            Self { alpha: s.splat(x.alpha), beta: s.splat(beta), masks, rows: 0, sums, c, c_row: 0 }
         }
 
-        /// # Safety
-        /// C's part is readable, if beta asks for it, and writable at these rows and the columns of the masks.
+        /// Goes on with so many rows of a block.
         #[inline(always)]
-        unsafe fn rows(&self, s: S, sums: &[f32; BLOCK * BLOCK], rows: Range<usize>) {
-            for r in rows {
-                let (sums, c) = (sums[r * BLOCK..].as_ptr(), self.c.wrapping_offset(r as isize * self.c_row));
+        fn begin(&mut self, rows: usize, sums: &[f32; BLOCK * BLOCK], (c, c_row): (*mut f32, isize)) {
+            (self.rows, self.sums, self.c, self.c_row) = (rows, sums.as_ptr(), c, c_row);
+        }
+
+        /// Adds up to so many rows.
+        ///
+        /// # Safety
+        /// The sums are readable, and C's part is readable, if beta asks for it, and writable, at the rows that are left
+        /// and the columns of the masks.
+        #[inline(always)]
+        unsafe fn some(&mut self, s: S, most: usize) {
+            let rows = most.min(self.rows);
+            self.rows -= rows;
+            for _ in 0..rows {
                 for (v, &(read, write)) in self.masks[..BLOCK / S::LANES].iter().enumerate() {
-                    let c = c.wrapping_add(v * S::LANES);
+                    let (sums, c) = (self.sums.wrapping_add(v * S::LANES), self.c.wrapping_add(v * S::LANES));
                     // SAFETY: a vector of a row, as far as it is there.
                     unsafe {
                         let old = s.mul(self.beta, s.load_masked(c, read));
-                        s.store_masked(c, write, s.fma(self.alpha, s.load(sums.add(v * S::LANES)), old));
+                        s.store_masked(c, write, s.fma(self.alpha, s.load(sums), old));
                     }
                 }
+                self.sums = self.sums.wrapping_add(BLOCK);
+                self.c = self.c.wrapping_offset(self.c_row);
             }
         }
     }

@@ -72,14 +72,19 @@ impl Precision {
         }
     }
 
-    /// The products of a step, in their order, the small ones first: which part of A and which of B. Neighbours share
-    /// one of them.
+    /// The products of a step, see [`products`].
     pub(crate) const fn products(self) -> &'static [(usize, usize)] {
-        match self {
-            Self::F32 | Self::F32Amx => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
-            Self::Bf16x3 => &[(0, 1), (1, 0), (0, 0)],
-            Self::Bf16 => &[(0, 0)],
-        }
+        products(self.parts())
+    }
+}
+
+/// The products of a step between operands of so many parts, in their order, the small ones first: which part of A and
+/// which of B. Neighbours share one of them.
+pub(super) const fn products(parts: usize) -> &'static [(usize, usize)] {
+    match parts {
+        3 => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],
+        2 => &[(0, 1), (1, 0), (0, 0)],
+        _ => &[(0, 0)],
     }
 }
 

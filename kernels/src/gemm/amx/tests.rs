@@ -170,13 +170,12 @@ fn the_instruction_is_the_model() {
         unsafe {
             let unit = super::tile::Unit::new();
             let mut sums = [[0.0f32; 32]; 16];
-            unit.sum(
-                (Precision::Bf16, false),
+            unit.sum::<1, false>(
                 1,
                 (a.as_ptr().cast(), None),
                 (pairs.as_ptr().cast(), None),
                 sums.as_mut_ptr().cast(),
-                |_| {},
+                || {},
             );
             for (c, sums) in c.iter_mut().zip(sums) {
                 c.copy_from_slice(&sums[..16]);

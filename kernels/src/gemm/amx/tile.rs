@@ -8,7 +8,7 @@
 //! ```
 
 use super::BLOCK;
-use crate::gemm::Precision;
+use super::model::products;
 use std::arch::asm;
 
 /// Rows, and bytes of a row divided by four, of a tile.
@@ -59,73 +59,151 @@ impl Unit {
         Self { found }
     }
 
-    /// Writes the sums of a chunk to `to`, rows [`BLOCK`] apart: of one or two panels of A and of B, where they begin,
-    /// each `steps` times `precision.parts()` tiles. `mirrored` says that A and B have changed places, so that their
-    /// parts do. In each step, `beside` is called: the unit takes so long that other work costs no time.
+    /// Writes the sums of a chunk to `to`, rows [`BLOCK`] apart: of one or two panels of A and of B, where they begin, each
+    /// `steps` times `N` tiles. `MIRRORED` says that A and B have changed places, so that their parts do. With each
+    /// product, `beside` is called: the unit takes so long that other work costs little time, if it comes bit by bit.
     ///
     /// # Safety
     /// These tiles are readable, and there is room for as many tiles of C.
     #[inline(always)]
-    pub(super) unsafe fn sum(
+    pub(super) unsafe fn sum<const N: usize, const MIRRORED: bool>(
         &self,
-        (precision, mirrored): (Precision, bool),
         steps: usize,
         a: (*const f32, Option<*const f32>),
         b: (*const f32, Option<*const f32>),
         to: *mut f32,
-        mut beside: impl FnMut(usize),
+        beside: impl FnMut(),
     ) {
-        let parts = precision.parts();
-        // SAFETY: the tiles are configured, of which the value is proof, those at `a` and `b` readable, and there is
-        // room at `to`, by the caller's promise.
+        // SAFETY: the tiles are configured, of which the value is proof; the caller's promise.
         unsafe {
-            zero::<0>();
-            zero::<1>();
-            zero::<2>();
-            zero::<3>();
-            for step in 0..steps {
-                let at = |p: *const f32, part: usize| p.wrapping_add((step * parts + part) * TILE_LEN);
-                let mut loaded = (usize::MAX, usize::MAX);
-                for &(i, j) in precision.products() {
-                    let (i, j) = if mirrored { (j, i) } else { (i, j) };
-                    if i != loaded.0 {
-                        load::<4>(at(a.0, i));
-                        if let Some(a) = a.1 {
-                            load::<5>(at(a, i));
-                        }
-                    }
-                    if j != loaded.1 {
-                        load::<6>(at(b.0, j));
-                        if let Some(b) = b.1 {
-                            load::<7>(at(b, j));
-                        }
-                    }
-                    loaded = (i, j);
-                    multiply::<0, 4, 6>();
-                    if b.1.is_some() {
-                        multiply::<1, 4, 7>();
-                    }
-                    if a.1.is_some() {
-                        multiply::<2, 5, 6>();
-                    }
-                    if a.1.is_some() && b.1.is_some() {
-                        multiply::<3, 5, 7>();
-                    }
-                }
-                beside(step);
-            }
-            store::<0>(to);
-            if b.1.is_some() {
-                store::<1>(to.wrapping_add(TILE));
-            }
-            if a.1.is_some() {
-                store::<2>(to.wrapping_add(TILE * BLOCK));
-            }
-            if a.1.is_some() && b.1.is_some() {
-                store::<3>(to.wrapping_add(TILE * BLOCK + TILE));
+            match (a.1, b.1) {
+                (Some(_), Some(_)) => all_steps::<N, MIRRORED, true>(steps, a, b, to, beside),
+                _ => all_steps::<N, MIRRORED, false>(steps, a, b, to, beside),
             }
         }
     }
+}
+
+/// Where the tiles of a step are: those of the first panel, how far behind them those of the second one are, in bytes,
+/// and whether there is one.
+type Panels = (*const f32, usize, bool);
+
+/// See [`Unit::sum`]. With `FULL`, both operands have two panels.
+///
+/// # Safety
+/// As there, and the tiles are configured.
+#[inline(always)]
+unsafe fn all_steps<const N: usize, const MIRRORED: bool, const FULL: bool>(
+    steps: usize,
+    a: (*const f32, Option<*const f32>),
+    b: (*const f32, Option<*const f32>),
+    to: *mut f32,
+    mut beside: impl FnMut(),
+) {
+    let panels = |(first, next): (*const f32, Option<*const f32>)| -> Panels {
+        (first, (next.unwrap_or(first) as usize).wrapping_sub(first as usize), FULL || next.is_some())
+    };
+    let (mut a, mut b) = (panels(a), panels(b));
+    // SAFETY: the tiles are configured, those of the panels readable, and there is room at `to`, by the caller's promise.
+    unsafe {
+        zero::<0>();
+        zero::<1>();
+        zero::<2>();
+        zero::<3>();
+        for _ in 0..steps {
+            // Written out: LLVM would leave a loop, whose branches take the time of a product.
+            product::<N, MIRRORED>(0, a, b, &mut beside);
+            if N >= 2 {
+                product::<N, MIRRORED>(1, a, b, &mut beside);
+                product::<N, MIRRORED>(2, a, b, &mut beside);
+            }
+            if N >= 3 {
+                product::<N, MIRRORED>(3, a, b, &mut beside);
+                product::<N, MIRRORED>(4, a, b, &mut beside);
+                product::<N, MIRRORED>(5, a, b, &mut beside);
+            }
+            (a.0, b.0) = (a.0.wrapping_add(N * TILE_LEN), b.0.wrapping_add(N * TILE_LEN));
+        }
+        store::<0>(to);
+        if b.2 {
+            store::<1>(to.wrapping_add(TILE));
+        }
+        if a.2 {
+            store::<2>(to.wrapping_add(TILE * BLOCK));
+        }
+        if a.2 && b.2 {
+            store::<3>(to.wrapping_add(TILE * BLOCK + TILE));
+        }
+    }
+}
+
+/// Product `q` of a step, and what is done beside. What the next one needs is loaded as soon as its place is free.
+///
+/// # Safety
+/// The tiles are configured, and those of the panels readable.
+#[inline(always)]
+unsafe fn product<const N: usize, const MIRRORED: bool>(
+    q: usize,
+    a: Panels,
+    b: Panels,
+    beside: &mut impl FnMut(),
+) {
+    let parts = |q: usize| {
+        let (i, j) = const { products(N) }[q];
+        if MIRRORED { (j, i) } else { (i, j) }
+    };
+    let part = |x: Panels, second: bool, part: usize| {
+        x.0.wrapping_add(part * TILE_LEN).wrapping_byte_add(if second { x.1 } else { 0 })
+    };
+    let now = parts(q);
+    let next = if q + 1 < const { products(N).len() } { parts(q + 1) } else { now };
+    let (new_a, new_b) = (next.0 != now.0, next.1 != now.1);
+    // SAFETY: the caller's promise.
+    unsafe {
+        if q == 0 {
+            load::<4>(part(a, false, now.0));
+            load::<6>(part(b, false, now.1));
+            if b.2 {
+                load::<7>(part(b, true, now.1));
+            }
+            if a.2 {
+                load::<5>(part(a, true, now.0));
+            }
+        }
+        multiply::<0, 4, 6>();
+        if new_b && !new_a {
+            if a.2 {
+                multiply::<2, 5, 6>();
+            }
+            load::<6>(part(b, false, next.1));
+            if b.2 {
+                multiply::<1, 4, 7>();
+            }
+        } else {
+            if b.2 {
+                multiply::<1, 4, 7>();
+            }
+            if new_a {
+                load::<4>(part(a, false, next.0));
+            }
+            if a.2 {
+                multiply::<2, 5, 6>();
+            }
+            if new_b {
+                load::<6>(part(b, false, next.1));
+            }
+        }
+        if a.2 && b.2 {
+            multiply::<3, 5, 7>();
+        }
+        if new_a && a.2 {
+            load::<5>(part(a, true, next.0));
+        }
+        if new_b && b.2 {
+            load::<7>(part(b, true, next.1));
+        }
+    }
+    beside();
 }
 
 impl Drop for Unit {
