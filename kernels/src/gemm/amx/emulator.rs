@@ -111,7 +111,7 @@ unsafe fn decode(code: *const u8, registers: &Registers) -> Option<(Instruction,
     let instruction = match (opcode, prefix) {
         (0x49, 0) => Instruction::LoadConfig { from: at },
         (0x49, 1) => Instruction::StoreConfig { to: at },
-        (0x4b, 3) if rm == 4 => Instruction::Load { tile: reg, from: at, stride },
+        (0x4b, 1 | 3) if rm == 4 => Instruction::Load { tile: reg, from: at, stride },
         (0x4b, 2) if rm == 4 => Instruction::Store { tile: reg, to: at, stride },
         _ => return None,
     };
@@ -241,6 +241,7 @@ fn instructions_are_decoded() {
         (&[0xc4, 0xe2, 0x79, 0x49, 0x44, 0x24, 0x40], Instruction::StoreConfig { to: 5064 }),
         (&[0xc4, 0xe2, 0x7b, 0x49, 0xd8], Instruction::Zero { tile: 3 }),
         (&[0xc4, 0xe2, 0x7b, 0x4b, 0x34, 0x11], Instruction::Load { tile: 6, from: 2000, stride: 3000 }),
+        (&[0xc4, 0xe2, 0x79, 0x4b, 0x34, 0x11], Instruction::Load { tile: 6, from: 2000, stride: 3000 }),
         (&[0xc4, 0xc2, 0x7a, 0x4b, 0x4c, 0x18, 0x80], Instruction::Store { tile: 1, to: 8872, stride: 4000 }),
         (&[0xc4, 0xe2, 0x4a, 0x5c, 0xc4], Instruction::Multiply { c: 0, a: 4, b: 6 }),
     ] {

@@ -162,9 +162,9 @@ unsafe fn product<const N: usize, const MIRRORED: bool>(
     unsafe {
         if q == 0 {
             load::<4>(part(a, false, now.0));
-            load::<6>(part(b, false, now.1));
+            load_once::<6>(part(b, false, now.1));
             if b.2 {
-                load::<7>(part(b, true, now.1));
+                load_once::<7>(part(b, true, now.1));
             }
             if a.2 {
                 load::<5>(part(a, true, now.0));
@@ -175,7 +175,7 @@ unsafe fn product<const N: usize, const MIRRORED: bool>(
             if a.2 {
                 multiply::<2, 5, 6>();
             }
-            load::<6>(part(b, false, next.1));
+            load_once::<6>(part(b, false, next.1));
             if b.2 {
                 multiply::<1, 4, 7>();
             }
@@ -190,7 +190,7 @@ unsafe fn product<const N: usize, const MIRRORED: bool>(
                 multiply::<2, 5, 6>();
             }
             if new_b {
-                load::<6>(part(b, false, next.1));
+                load_once::<6>(part(b, false, next.1));
             }
         }
         if a.2 && b.2 {
@@ -200,7 +200,7 @@ unsafe fn product<const N: usize, const MIRRORED: bool>(
             load::<5>(part(a, true, next.0));
         }
         if new_b && b.2 {
-            load::<7>(part(b, true, next.1));
+            load_once::<7>(part(b, true, next.1));
         }
     }
     beside();
@@ -237,6 +237,23 @@ unsafe fn load<const T: u8>(p: *const f32) {
     unsafe {
         asm!(
             "tileloadd tmm{t}, [{p} + {row}*1]",
+            t = const T, p = in(reg) p, row = in(reg) 4 * TILE,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+}
+
+/// The same of a tile that will not be needed soon, so that others stay in the first cache: the loads of all of B would
+/// keep its buffers busy otherwise.
+///
+/// # Safety
+/// As [`load`].
+#[inline(always)]
+unsafe fn load_once<const T: u8>(p: *const f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "tileloaddt1 tmm{t}, [{p} + {row}*1]",
             t = const T, p = in(reg) p, row = in(reg) 4 * TILE,
             options(readonly, nostack, preserves_flags)
         );
