@@ -113,6 +113,9 @@ mod blocks {
         }
     }
 
+    /// Chunks of B that are packed together, at most.
+    const CHUNKS: usize = 8;
+
     /// Lines of one operand in one chunk: records that are `apart`, [`LINES`] each.
     #[derive(Clone, Copy)]
     struct Records {
@@ -161,56 +164,67 @@ mod blocks {
             (_, false) => row::<S, 3, false>,
             (_, true) => row::<S, 3, true>,
         };
-        // As few blocks of B as may be, of one size.
+        // As few blocks of B as may be, of one size; of narrow ones more chunks, so that C comes and goes less often.
         let nc = x.n.div_ceil(x.n.div_ceil(how.nc)).next_multiple_of(BLOCK);
+        let chunks = ((how.nc + how.nc / 16) / nc).clamp(1, CHUNKS).min(x.k.div_ceil(CHUNK));
         let most = fresh.record(CHUNK.min(x.k));
         let room_a = if x.a.packed { 0 } else { 2 * most };
         let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(most) };
         let mut by_fma = 0;
-        workspace::with(space, ROOM.saturating_add(room_a).saturating_add(room_b), |room: *mut f32| {
-            let (room_a, room_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + room_a));
+        let all = ROOM.saturating_add(room_a).saturating_add(room_b.saturating_mul(chunks));
+        workspace::with(space, all, |room: *mut f32| {
+            let (room_a, rooms_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + room_a));
             let pack = |side, from, lines, k, to| {
                 let lines = Pack { from, lines, k, to, width: LINES, precision: how.precision };
                 // SAFETY: lines of the caller's problem, and room for their records.
                 unsafe { split::records::<S>(kernel, side, fresh, &lines, room) };
             };
-            let kept = Form { keep: true, ..fresh };
+            let part = |p: usize| {
+                let k = CHUNK.min(x.k - p);
+                Problem {
+                    k,
+                    a: if x.a.packed { x.a } else { x.a.at(0, p) },
+                    b: if x.b.packed { x.b } else { x.b.at(p, 0) },
+                    beta: if p == 0 { x.beta } else { 1.0 },
+                    epilogue: if p + k == x.k { x.epilogue } else { None },
+                    ..*x
+                }
+            };
+            let kept = |x: Matrix<f32>, apart: isize, p: usize| {
+                let first = Form { keep: true, ..fresh }.chunk(x.ptr, p);
+                Records { first, apart: LINES * apart.unsigned_abs(), lines: 0 }
+            };
             for j in (0..x.n).step_by(nc) {
                 let n = nc.min(x.n - j);
-                for p in (0..x.k).step_by(CHUNK) {
-                    let k = CHUNK.min(x.k - p);
-                    let record = fresh.record(k);
-                    let part = Problem {
-                        k,
-                        a: if x.a.packed { x.a } else { x.a.at(0, p) },
-                        b: if x.b.packed { x.b } else { x.b.at(p, 0) },
-                        beta: if p == 0 { x.beta } else { 1.0 },
-                        epilogue: if p + k == x.k { x.epilogue } else { None },
-                        ..*x
-                    };
-                    let b = if x.b.packed {
-                        let first = kept.chunk(x.b.at(0, j).ptr, p);
-                        Records { first, apart: LINES * x.b.col.unsigned_abs(), lines: n }
-                    } else {
-                        pack(Side::B, part.b.at(0, j).t(), n, k, room_b);
-                        Records { first: room_b, apart: record, lines: n }
-                    };
-                    let range = b.range();
+                for start in (0..x.k).step_by(chunks * CHUNK) {
+                    let depths = || (start..x.k.min(start + chunks * CHUNK)).step_by(CHUNK).map(&part).enumerate();
+                    let mut blocks = [None; CHUNKS];
+                    for (c, part) in depths() {
+                        let b = if x.b.packed {
+                            Records { lines: n, ..kept(x.b.at(0, j), x.b.col, start + c * CHUNK) }
+                        } else {
+                            let to = rooms_b.wrapping_add(c * room_b);
+                            pack(Side::B, part.b.at(0, j).t(), n, part.k, to);
+                            Records { first: to, apart: fresh.record(part.k), lines: n }
+                        };
+                        blocks[c] = Some((b, b.range()));
+                    }
                     for i in (0..x.m).step_by(BLOCK) {
                         let rows = BLOCK.min(x.m - i);
-                        let a = if x.a.packed {
-                            let first = kept.chunk(x.a.at(i, 0).ptr, p);
-                            Records { first, apart: LINES * x.a.row.unsigned_abs(), lines: rows }
-                        } else {
-                            pack(Side::A, part.a.at(i, 0), rows, k, room_a);
-                            Records { first: room_a, apart: record, lines: rows }
-                        };
-                        // SAFETY: rows and columns of the caller's problem, and their records.
-                        by_fma += unsafe { row(kernel, &part, (&unit, how), (i, a), (j, b, range), room) };
-                        if let (1, Some(epilogue)) = (x.c.col, part.epilogue) {
-                            let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
-                            // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
-                            unsafe { (kernel.finish)(&Finish { c, c_row: x.c.row, rows, cols: n, epilogue }) };
+                        for ((c, part), (b, range)) in depths().zip(blocks.into_iter().flatten()) {
+                            let a = if x.a.packed {
+                                Records { lines: rows, ..kept(x.a.at(i, 0), x.a.row, start + c * CHUNK) }
+                            } else {
+                                pack(Side::A, part.a.at(i, 0), rows, part.k, room_a);
+                                Records { first: room_a, apart: fresh.record(part.k), lines: rows }
+                            };
+                            // SAFETY: rows and columns of the caller's problem, and their records.
+                            by_fma += unsafe { row(kernel, &part, (&unit, how), (i, a), (j, b, range), room) };
+                            if let (1, Some(epilogue)) = (x.c.col, part.epilogue) {
+                                let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
+                                // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
+                                unsafe { (kernel.finish)(&Finish { c, c_row: x.c.row, rows, cols: n, epilogue }) };
+                            }
                         }
                     }
                 }
