@@ -142,12 +142,7 @@ unsafe fn all_steps<const N: usize, const MIRRORED: bool, const FULL: bool>(
 /// # Safety
 /// The tiles are configured, and those of the panels readable.
 #[inline(always)]
-unsafe fn product<const N: usize, const MIRRORED: bool>(
-    q: usize,
-    a: Panels,
-    b: Panels,
-    beside: &mut impl FnMut(),
-) {
+unsafe fn product<const N: usize, const MIRRORED: bool>(q: usize, a: Panels, b: Panels, beside: &mut impl FnMut()) {
     let parts = |q: usize| {
         let (i, j) = const { products(N) }[q];
         if MIRRORED { (j, i) } else { (i, j) }
