@@ -93,6 +93,7 @@ mod blocks {
     use crate::gemm::driver::Matrix;
     use crate::gemm::finish::Finish;
     use crate::gemm::workspace;
+    use crate::simd::{LINE, prefetch};
     use std::mem::swap;
     use std::sync::atomic::Ordering;
 
@@ -151,6 +152,16 @@ mod blocks {
         }
     }
 
+    /// Columns of B in one chunk.
+    #[derive(Clone, Copy)]
+    struct Columns {
+        first: usize,
+        records: Records,
+        range: model::Range,
+        /// Whether they were packed before, and come from afar.
+        far: bool,
+    }
+
     /// # Safety
     /// See [`RunFn`].
     unsafe fn run<S: Pairs>(kernel: &Kernel<f32>, x: &Problem<f32>, how: Tiled, space: Option<&Workspace>) {
@@ -207,11 +218,12 @@ mod blocks {
                             pack(Side::B, part.b.at(0, j).t(), n, part.k, to);
                             Records { first: to, apart: fresh.record(part.k), lines: n }
                         };
-                        blocks[c] = Some((b, b.range()));
+                        let far = x.b.packed && x.n.saturating_mul(x.k) > how.nc * CHUNK;
+                        blocks[c] = Some(Columns { first: j, records: b, range: b.range(), far });
                     }
                     for i in (0..x.m).step_by(BLOCK) {
                         let rows = BLOCK.min(x.m - i);
-                        for ((c, part), (b, range)) in depths().zip(blocks.into_iter().flatten()) {
+                        for ((c, part), b) in depths().zip(blocks.into_iter().flatten()) {
                             let a = if x.a.packed {
                                 Records { lines: rows, ..kept(x.a.at(i, 0), x.a.row, start + c * CHUNK) }
                             } else {
@@ -219,7 +231,7 @@ mod blocks {
                                 Records { first: room_a, apart: fresh.record(part.k), lines: rows }
                             };
                             // SAFETY: rows and columns of the caller's problem, and their records.
-                            by_fma += unsafe { row(kernel, &part, (&unit, how), (i, a), (j, b, range), room) };
+                            by_fma += unsafe { row(kernel, &part, (&unit, how), (i, a), b, room) };
                             if let (1, Some(epilogue)) = (x.c.col, part.epilogue) {
                                 let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
                                 // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
@@ -248,7 +260,7 @@ mod blocks {
         &Problem<f32>,
         (&super::tile::Unit, Tiled),
         (usize, Records),
-        (usize, Records, model::Range),
+        Columns,
         *mut f32,
     ) -> u64;
 
@@ -256,20 +268,23 @@ mod blocks {
     /// The number of sums of 16 by 16 that the FMA kernels computed.
     ///
     /// # Safety
-    /// The problem is one of a chunk, whose rows from `i` and columns from `j` the records hold, those of B in this
-    /// range; [`ROOM`] at `room`.
+    /// The problem is one of a chunk, whose rows from `i` and columns the records hold; [`ROOM`] at `room`.
     unsafe fn row<S: Pairs, const N: usize, const MIRRORED: bool>(
         kernel: &Kernel<f32>,
         x: &Problem<f32>,
         (unit, how): (&super::tile::Unit, Tiled),
         (i, a): (usize, Records),
-        (j, b, range): (usize, Records, model::Range),
+        columns: Columns,
         room: *mut f32,
     ) -> u64 {
         let steps = x.k.div_ceil(model::STEP);
-        let share = a.lines.div_ceil(steps * model::products(N).len());
+        let products = steps * model::products(N).len();
+        let share = a.lines.div_ceil(products);
         let adjacent = x.c.col == 1;
-        let fits = a.range().fits(range);
+        let fits = a.range().fits(columns.range);
+        let b = columns.records;
+        // Lines of cache in a panel.
+        let lines = steps * N * LINES;
         let mut sums = [const { Sums([0.0; BLOCK * BLOCK]) }; 2];
         let mut by_fma = 0;
         // SAFETY: the row is supported, by the caller's promise.
@@ -281,7 +296,11 @@ mod blocks {
                 let mut before = Add::new(s, x, BLOCK);
                 let [mut next, mut last] = sums.each_mut();
                 for q in 0..b.lines.div_ceil(BLOCK) {
-                    let (jr, b) = (j + q * BLOCK, b.block(q));
+                    let mut next_b = match columns.far && i == 0 {
+                        true => Fetch::new(b, q + 1, lines),
+                        false => Fetch::NOTHING,
+                    };
+                    let (jr, b) = (columns.first + q * BLOCK, b.block(q));
                     // SAFETY: the records' tiles, and room for their sums; some rows of the block before.
                     unsafe {
                         unit.sum::<N, MIRRORED>(
@@ -290,7 +309,10 @@ mod blocks {
                             b.tiles(),
                             next.0.as_mut_ptr(),
                             #[inline(always)]
-                            || before.some(s, share),
+                            || {
+                                before.some(s, share);
+                                next_b.some(lines.div_ceil(products));
+                            },
                         );
                     }
                     if !fits && !a.range().fits(b.range()) {
@@ -436,6 +458,39 @@ mod blocks {
             for (s, from) in row.iter().take(cols).enumerate() {
                 // SAFETY: an element of the block.
                 unsafe { *place(r, s) = *from };
+            }
+        }
+    }
+
+    /// Tiles that are fetched while the unit is at work: the CPU does not look that far ahead.
+    struct Fetch {
+        at: [*const f32; 2],
+        /// The lines of each that are left.
+        lines: usize,
+    }
+
+    impl Fetch {
+        const NOTHING: Self = Self { at: [std::ptr::null(); 2], lines: 0 };
+
+        /// Of block `i`, if it is there.
+        fn new(b: Records, i: usize, lines: usize) -> Self {
+            let b = match i * BLOCK < b.lines {
+                true => b.block(i),
+                false => return Self::NOTHING,
+            };
+            Self { at: [tiles(b.first), tiles(b.first.wrapping_add(b.apart))], lines }
+        }
+
+        /// Fetches up to so many lines of both.
+        #[inline(always)]
+        fn some(&mut self, most: usize) {
+            let lines = most.min(self.lines);
+            self.lines -= lines;
+            for _ in 0..lines {
+                for at in &mut self.at {
+                    prefetch::<true>(*at);
+                    *at = at.wrapping_add(LINE / size_of::<f32>());
+                }
             }
         }
     }
