@@ -158,7 +158,7 @@ mod blocks {
         first: usize,
         records: Records,
         range: model::Range,
-        /// Whether they were packed before, and come from afar.
+        /// Whether they were packed before, and are too many for a near cache.
         far: bool,
     }
 
@@ -175,9 +175,11 @@ mod blocks {
             (_, false) => row::<S, 3, false>,
             (_, true) => row::<S, 3, true>,
         };
-        // As few blocks of B as may be, of one size; of narrow ones more chunks, so that C comes and goes less often.
+        // As few blocks of B as may be, of one size; of narrow ones several chunks, so that a row of A is read in longer
+        // pieces, and C comes and goes less often.
         let nc = x.n.div_ceil(x.n.div_ceil(how.nc)).next_multiple_of(BLOCK);
-        let chunks = ((how.nc + how.nc / 16) / nc).clamp(1, CHUNKS).min(x.k.div_ceil(CHUNK));
+        let chunks = (how.nc.saturating_add(how.nc / 16) / nc).clamp(1, CHUNKS).min(x.k.div_ceil(CHUNK));
+        let far = x.b.packed && x.n.saturating_mul(x.k) > how.nc.saturating_mul(CHUNK);
         let most = fresh.record(CHUNK.min(x.k));
         let room_a = if x.a.packed { 0 } else { 2 * most };
         let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(most) };
@@ -218,7 +220,6 @@ mod blocks {
                             pack(Side::B, part.b.at(0, j).t(), n, part.k, to);
                             Records { first: to, apart: fresh.record(part.k), lines: n }
                         };
-                        let far = x.b.packed && x.n.saturating_mul(x.k) > how.nc * CHUNK;
                         blocks[c] = Some(Columns { first: j, records: b, range: b.range(), far });
                     }
                     for i in (0..x.m).step_by(BLOCK) {
