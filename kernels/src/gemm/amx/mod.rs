@@ -126,6 +126,7 @@ mod blocks {
     }
 
     impl Records {
+        const NONE: Self = Self { first: std::ptr::null(), apart: 0, lines: 0 };
         /// Record `i`, and how many lines it has.
         #[inline(always)]
         fn at(self, i: usize) -> (*const f32, usize) {
@@ -152,15 +153,19 @@ mod blocks {
         }
     }
 
-    /// Columns of B in one chunk.
+    /// A row of blocks in one chunk of k.
     #[derive(Clone, Copy)]
-    struct Columns {
-        first: usize,
-        records: Records,
-        range: model::Range,
-        /// Whether they were packed before, and are too many for a near cache.
-        far: bool,
+    struct Chunk {
+        /// All rows and columns, and the elements of this chunk.
+        part: Problem<f32>,
+        a: Records,
+        b: Records,
+        /// Whether all lines of both fit.
+        fits: bool,
     }
+
+    /// Chunks whose sums enter C together, at most.
+    const DEEP: usize = 2;
 
     /// # Safety
     /// See [`RunFn`].
@@ -176,17 +181,20 @@ mod blocks {
             (_, true) => row::<S, 3, true>,
         };
         // As few blocks of B as may be, of one size; of narrow ones several chunks, so that a row of A is read in longer
-        // pieces, and C comes and goes less often.
+        // pieces. Two chunks of A are in the first cache together where they have one part: C comes and goes half as often.
         let nc = x.n.div_ceil(x.n.div_ceil(how.nc)).next_multiple_of(BLOCK);
         let chunks = (how.nc.saturating_add(how.nc / 16) / nc).clamp(1, CHUNKS).min(x.k.div_ceil(CHUNK));
+        let deep = if how.precision.parts() == 1 { DEEP.min(chunks) } else { 1 };
+        // Whether columns that were packed before are too many for a near cache.
         let far = x.b.packed && x.n.saturating_mul(x.k) > how.nc.saturating_mul(CHUNK);
         let most = fresh.record(CHUNK.min(x.k));
         let room_a = if x.a.packed { 0 } else { 2 * most };
         let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(most) };
         let mut by_fma = 0;
-        let all = ROOM.saturating_add(room_a).saturating_add(room_b.saturating_mul(chunks));
+        let mut sums = [const { Sums([[0.0; BLOCK * BLOCK]; DEEP]) }; 2];
+        let all = ROOM.saturating_add(deep * room_a).saturating_add(room_b.saturating_mul(chunks));
         workspace::with(space, all, |room: *mut f32| {
-            let (room_a, rooms_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + room_a));
+            let (rooms_a, rooms_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + deep * room_a));
             let pack = |side, from, lines, k, to| {
                 let lines = Pack { from, lines, k, to, width: LINES, precision: how.precision };
                 // SAFETY: lines of the caller's problem, and room for their records.
@@ -210,30 +218,47 @@ mod blocks {
             for j in (0..x.n).step_by(nc) {
                 let n = nc.min(x.n - j);
                 for start in (0..x.k).step_by(chunks * CHUNK) {
-                    let depths = || (start..x.k.min(start + chunks * CHUNK)).step_by(CHUNK).map(&part).enumerate();
-                    let mut blocks = [None; CHUNKS];
-                    for (c, part) in depths() {
-                        let b = if x.b.packed {
-                            Records { lines: n, ..kept(x.b.at(0, j), x.b.col, start + c * CHUNK) }
+                    let ends = start..x.k.min(start + chunks * CHUNK);
+                    let mut columns = [(Records::NONE, model::Range::ZEROS); CHUNKS];
+                    for (p, (b, range)) in ends.clone().step_by(CHUNK).zip(&mut columns) {
+                        *b = if x.b.packed {
+                            Records { lines: n, ..kept(x.b.at(0, j), x.b.col, p) }
                         } else {
-                            let to = rooms_b.wrapping_add(c * room_b);
+                            let (part, to) = (part(p), rooms_b.wrapping_add((p - start) / CHUNK * room_b));
                             pack(Side::B, part.b.at(0, j).t(), n, part.k, to);
                             Records { first: to, apart: fresh.record(part.k), lines: n }
                         };
-                        blocks[c] = Some(Columns { first: j, records: b, range: b.range(), far });
+                        *range = b.range();
                     }
                     for i in (0..x.m).step_by(BLOCK) {
                         let rows = BLOCK.min(x.m - i);
-                        for ((c, part), b) in depths().zip(blocks.into_iter().flatten()) {
-                            let a = if x.a.packed {
-                                Records { lines: rows, ..kept(x.a.at(i, 0), x.a.row, start + c * CHUNK) }
+                        for p in ends.clone().step_by(deep * CHUNK) {
+                            let chunk = |d: usize| {
+                                let (p, (b, range)) = (p + d * CHUNK, columns[(p - start) / CHUNK + d]);
+                                let part = part(p);
+                                let a = if x.a.packed {
+                                    Records { lines: rows, ..kept(x.a.at(i, 0), x.a.row, p) }
+                                } else {
+                                    let to = rooms_a.wrapping_add(d * room_a);
+                                    pack(Side::A, part.a.at(i, 0), rows, part.k, to);
+                                    Records { first: to, apart: fresh.record(part.k), lines: rows }
+                                };
+                                Chunk { part, a, b, fits: a.range().fits(range) }
+                            };
+                            let first = chunk(0);
+                            let (both, one);
+                            let chunks = if deep > 1 && p + CHUNK < ends.end {
+                                both = [first, chunk(1)];
+                                &both[..]
                             } else {
-                                pack(Side::A, part.a.at(i, 0), rows, part.k, room_a);
-                                Records { first: room_a, apart: fresh.record(part.k), lines: rows }
+                                one = [first];
+                                &one[..]
                             };
                             // SAFETY: rows and columns of the caller's problem, and their records.
-                            by_fma += unsafe { row(kernel, &part, (&unit, how), (i, a), b, room) };
-                            if let (1, Some(epilogue)) = (x.c.col, part.epilogue) {
+                            by_fma +=
+                                unsafe { row(kernel, chunks, (&unit, how), (i, j), far && i == 0, &mut sums, room) };
+                            let last = p + deep * CHUNK >= x.k;
+                            if let (1, true, Some(epilogue)) = (x.c.col, last, x.epilogue) {
                                 let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
                                 // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
                                 unsafe { (kernel.finish)(&Finish { c, c_row: x.c.row, rows, cols: n, epilogue }) };
@@ -248,9 +273,9 @@ mod blocks {
         }
     }
 
-    /// Sums of a chunk, rows [`BLOCK`] apart.
+    /// Sums of chunks, rows [`BLOCK`] apart.
     #[repr(align(64))]
-    struct Sums([f32; BLOCK * BLOCK]);
+    struct Sums([[f32; BLOCK * BLOCK]; DEEP]);
 
     /// [`row`], for a precision.
     ///
@@ -258,35 +283,35 @@ mod blocks {
     /// See there.
     type RowFn = unsafe fn(
         &Kernel<f32>,
-        &Problem<f32>,
+        &[Chunk],
         (&super::tile::Unit, Tiled),
-        (usize, Records),
-        Columns,
+        (usize, usize),
+        bool,
+        &mut [Sums; 2],
         *mut f32,
     ) -> u64;
 
-    /// Computes a row of blocks of C, in one chunk; where C's columns are adjacent, the epilogue is left to the caller.
-    /// The number of sums of 16 by 16 that the FMA kernels computed.
+    /// Computes a row of blocks of C, from row `i` and column `j` on, in chunks that follow each other; where C's
+    /// columns are adjacent, the epilogue is left to the caller. The number of sums of 16 by 16 that the FMA kernels
+    /// computed.
     ///
     /// # Safety
-    /// The problem is one of a chunk, whose rows from `i` and columns the records hold; [`ROOM`] at `room`.
+    /// The chunks are those of one problem, whose rows and columns the records hold; [`ROOM`] at `room`.
     unsafe fn row<S: Pairs, const N: usize, const MIRRORED: bool>(
         kernel: &Kernel<f32>,
-        x: &Problem<f32>,
+        chunks: &[Chunk],
         (unit, how): (&super::tile::Unit, Tiled),
-        (i, a): (usize, Records),
-        columns: Columns,
+        (i, j): (usize, usize),
+        far: bool,
+        sums: &mut [Sums; 2],
         room: *mut f32,
     ) -> u64 {
-        let steps = x.k.div_ceil(model::STEP);
-        let products = steps * model::products(N).len();
-        let share = a.lines.div_ceil(products);
+        let (first, last) = (&chunks[0], &chunks[chunks.len() - 1]);
+        let x = &Problem { epilogue: last.part.epilogue, ..first.part };
+        let (rows, cols) = (first.a.lines, first.b.lines);
+        let products = |chunk: &Chunk| chunk.part.k.div_ceil(model::STEP) * model::products(N).len();
+        let share = rows.div_ceil(chunks.iter().map(products).sum());
         let adjacent = x.c.col == 1;
-        let fits = a.range().fits(columns.range);
-        let b = columns.records;
-        // Lines of cache in a panel.
-        let lines = steps * N * LINES;
-        let mut sums = [const { Sums([0.0; BLOCK * BLOCK]) }; 2];
         let mut by_fma = 0;
         // SAFETY: the row is supported, by the caller's promise.
         let s = unsafe { S::assume() };
@@ -294,42 +319,46 @@ mod blocks {
             #[inline(always)]
             || {
                 // The block before, whose sums go into C while the unit computes the next ones.
-                let mut before = Add::new(s, x, BLOCK);
-                let [mut next, mut last] = sums.each_mut();
-                for q in 0..b.lines.div_ceil(BLOCK) {
-                    let mut next_b = match columns.far && i == 0 {
-                        true => Fetch::new(b, q + 1, lines),
-                        false => Fetch::NOTHING,
-                    };
-                    let (jr, b) = (columns.first + q * BLOCK, b.block(q));
-                    // SAFETY: the records' tiles, and room for their sums; some rows of the block before.
-                    unsafe {
-                        unit.sum::<N, MIRRORED>(
-                            steps,
-                            a.tiles(),
-                            b.tiles(),
-                            next.0.as_mut_ptr(),
-                            #[inline(always)]
-                            || {
-                                before.some(s, share);
-                                next_b.some(lines.div_ceil(products));
-                            },
-                        );
+                let mut before = Add::new(s, x, BLOCK, chunks.len());
+                let [mut next, mut done] = sums.each_mut();
+                for q in 0..cols.div_ceil(BLOCK) {
+                    for (chunk, sums) in chunks.iter().zip(&mut next.0) {
+                        let (a, b, steps) = (chunk.a, chunk.b.block(q), chunk.part.k.div_ceil(model::STEP));
+                        // Lines of cache in a panel.
+                        let lines = steps * N * LINES;
+                        let mut fetch = if far { Fetch::new(chunk.b, q + 1, lines) } else { Fetch::NOTHING };
+                        let share_b = lines.div_ceil(products(chunk));
+                        // SAFETY: the records' tiles, and room for their sums; some rows of the block before.
+                        unsafe {
+                            unit.sum::<N, MIRRORED>(
+                                steps,
+                                a.tiles(),
+                                b.tiles(),
+                                sums.as_mut_ptr(),
+                                #[inline(always)]
+                                || {
+                                    before.some(s, share);
+                                    fetch.some(share_b);
+                                },
+                            );
+                        }
+                        if !chunk.fits && !a.range().fits(b.range()) {
+                            let j = j + q * BLOCK;
+                            // SAFETY: a block of the caller's problem, and its records.
+                            by_fma += unsafe { mend(kernel, &chunk.part, how, (i, a), (j, b), room, sums) };
+                        }
                     }
-                    if !fits && !a.range().fits(b.range()) {
-                        // SAFETY: a block of the caller's problem, and its records.
-                        by_fma += unsafe { mend(kernel, x, how, (i, a), (jr, b), room, &mut next.0) };
-                    }
+                    let (j, cols) = (j + q * BLOCK, BLOCK.min(cols - q * BLOCK));
                     if !adjacent {
                         // SAFETY: a block of the caller's problem, and its sums.
-                        unsafe { scatter(s, kernel, x, &next.0, (i, a.lines), (jr, b.lines)) };
+                        unsafe { scatter(s, kernel, x, (next, chunks.len()), (i, rows), (j, cols)) };
                         continue;
                     }
-                    if b.lines < BLOCK {
-                        before = Add::new(s, x, b.lines);
+                    if cols < BLOCK {
+                        before = Add::new(s, x, cols, chunks.len());
                     }
-                    before.begin(a.lines, &next.0, (x.c.at(i, jr).ptr, x.c.row));
-                    swap(&mut next, &mut last);
+                    before.begin(rows, next, (x.c.at(i, j).ptr, x.c.row));
+                    swap(&mut next, &mut done);
                 }
                 // SAFETY: the last block of the caller's problem, and its sums.
                 unsafe { before.some(s, BLOCK) };
@@ -427,7 +456,7 @@ mod blocks {
         s: S,
         kernel: &Kernel<f32>,
         x: &Problem<f32>,
-        sums: &[f32; BLOCK * BLOCK],
+        (sums, chunks): (&Sums, usize),
         (i, rows): (usize, usize),
         (j, cols): (usize, usize),
     ) {
@@ -445,7 +474,7 @@ mod blocks {
         s.run(
             #[inline(always)]
             || {
-                let mut add = Add::new(s, x, cols);
+                let mut add = Add::new(s, x, cols, chunks);
                 add.begin(rows, sums, (c, c_row));
                 // SAFETY: sums of the block, and its copy.
                 unsafe { add.some(s, rows) };
@@ -496,13 +525,15 @@ mod blocks {
         }
     }
 
-    /// How the sums of a block enter C: `c <- alpha sums + beta c`, the formula of all products.
+    /// How the sums of a block enter C: `c <- alpha sums + beta c`, the formula of all products, for one chunk after the
+    /// other, in which beta is 1 from the second one on.
     #[derive(Clone, Copy)]
     struct Add<S: Pairs> {
         alpha: S::V,
         beta: S::V,
         /// What is read and what is written of a row, vector by vector.
         masks: [(S::Mask, S::Mask); 4],
+        chunks: usize,
         /// The rows that are left, and where they are.
         rows: usize,
         sums: *const f32,
@@ -511,9 +542,9 @@ mod blocks {
     }
 
     impl<S: Pairs> Add<S> {
-        /// Of no rows, of so many columns.
+        /// Of no rows, of so many columns and chunks.
         #[inline(always)]
-        fn new(s: S, x: &Problem<f32>, cols: usize) -> Self {
+        fn new(s: S, x: &Problem<f32>, cols: usize, chunks: usize) -> Self {
             let mask = |v: usize| s.first(cols.saturating_sub(v * S::LANES).min(S::LANES));
             // Where beta is 0, nothing is read, and -0 is added, which changes no number and no zero's sign.
             let (beta, read) = if x.beta == 0.0 { (-0.0, false) } else { (x.beta, true) };
@@ -522,13 +553,13 @@ mod blocks {
                 |v| (if read { mask(v) } else { s.first(0) }, mask(v)),
             );
             let (sums, c) = (std::ptr::null(), std::ptr::null_mut());
-            Self { alpha: s.splat(x.alpha), beta: s.splat(beta), masks, rows: 0, sums, c, c_row: 0 }
+            Self { alpha: s.splat(x.alpha), beta: s.splat(beta), masks, chunks, rows: 0, sums, c, c_row: 0 }
         }
 
         /// Goes on with so many rows of a block.
         #[inline(always)]
-        fn begin(&mut self, rows: usize, sums: &[f32; BLOCK * BLOCK], (c, c_row): (*mut f32, isize)) {
-            (self.rows, self.sums, self.c, self.c_row) = (rows, sums.as_ptr(), c, c_row);
+        fn begin(&mut self, rows: usize, sums: &Sums, (c, c_row): (*mut f32, isize)) {
+            (self.rows, self.sums, self.c, self.c_row) = (rows, sums.0.as_ptr().cast(), c, c_row);
         }
 
         /// Adds up to so many rows.
@@ -545,8 +576,11 @@ mod blocks {
                     let (sums, c) = (self.sums.wrapping_add(v * S::LANES), self.c.wrapping_add(v * S::LANES));
                     // SAFETY: a vector of a row, as far as it is there.
                     unsafe {
-                        let old = s.mul(self.beta, s.load_masked(c, read));
-                        s.store_masked(c, write, s.fma(self.alpha, s.load(sums), old));
+                        let mut new = s.fma(self.alpha, s.load(sums), s.mul(self.beta, s.load_masked(c, read)));
+                        if self.chunks > 1 {
+                            new = s.fma(self.alpha, s.load(sums.wrapping_add(BLOCK * BLOCK)), new);
+                        }
+                        s.store_masked(c, write, new);
                     }
                 }
                 self.sums = self.sums.wrapping_add(BLOCK);
