@@ -739,17 +739,22 @@ fn parts_for_threads() {
     for backend in backends() {
         let tuning = Tuning { thread_work: 2_000_000, ..backend.model::<f32>() };
         let gemm = Gemm::<f32>::new().backend(backend).tuning(&tuning).par(&Two);
-        for (m, k, n, jobs) in [
-            (32, 784, 128, "1 along m by 1 along n"),
-            (128, 784, 512, "1 along m by 8 along n"),
-            (100, 100_000, 4, "2 along m by 1 along n"),
-            (60, 6000, 256, "1 along m by 2 along n"),
+        // Of rows that pack A, too, parts are larger.
+        let large = ["avx512", "amx"].contains(&backend.name());
+        for (m, k, n, (jm, jn), of_large) in [
+            (32, 784, 128, (1, 1), (1, 1)),
+            (128, 784, 512, (1, 8), (1, 2)),
+            (448, 448, 448, (2, 4), (2, 1)),
+            (100, 100_000, 4, (2, 1), (2, 1)),
+            (60, 6000, 256, (1, 2), (1, 2)),
             // Shallow: whole rows.
-            (784, 128, 512, "4 along m by 1 along n"),
-            (200, 128, 2048, "1 along m by 8 along n"),
+            (784, 128, 512, (4, 1), (4, 1)),
+            (200, 128, 2048, (1, 8), (1, 2)),
         ] {
+            let (jm, jn) = if large { of_large } else { (jm, jn) };
             let told = gemm.explain(m, k, n).unwrap().to_string();
-            assert!(told.contains(jobs), "{m}x{k}x{n}, expected {jobs}: {told}");
+            let jobs = format!("{jm} along m by {jn} along n");
+            assert!(told.contains(&jobs), "{} {m}x{k}x{n}, expected {jobs}: {told}", backend.name());
         }
     }
 }

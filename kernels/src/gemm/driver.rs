@@ -258,17 +258,22 @@ fn grid<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads:
     if m >= 2 * threads * SIDE && m.saturating_mul(n) > k.saturating_mul(m.saturating_add(n)) {
         return (2 * threads, 1);
     }
-    // The grid whose largest part is smallest, counted in vectors; ties go to the squarer part, which reads less.
+    // Where A is packed, too, small parts pay twice, and narrow ones are those for which it is not.
+    let side = if kernel.pack_columns < usize::MAX { 8 * SIDE } else { SIDE };
+    let columns = if n >= kernel.pack_columns { kernel.pack_columns } else { 0 };
+    // The grid whose largest part takes the least time: its products, and what it packs or reads anew, in products.
     let best = |parts: usize, side: usize| {
         (1..=parts.min(m))
             .map(|jm| (jm, (parts / jm).min(n.div_ceil(kernel.lanes)).max(1)))
             .filter(|&(jm, jn)| (jm == 1 || m / jm >= side) && (jn == 1 || n / jn >= side))
             .min_by_key(|&(jm, jn)| {
                 let (m, n) = (m.div_ceil(jm), n.div_ceil(jn));
-                (m.saturating_mul(n.div_ceil(kernel.lanes)), m.saturating_add(n))
+                let products = m.saturating_mul(n.next_multiple_of(kernel.lanes));
+                let slower = if n < columns { products / 16 } else { 0 };
+                products.saturating_add(slower).saturating_add(20 * n).saturating_add(10 * m)
             })
     };
-    let many = if paid / (4 * threads) >= 2 { best(4 * threads, SIDE) } else { None };
+    let many = if paid / (4 * threads) >= 2 { best(4 * threads, side) } else { None };
     many.filter(|(jm, jn)| jm * jn > threads).or_else(|| best(threads, 1)).unwrap_or((1, 1))
 }
 
