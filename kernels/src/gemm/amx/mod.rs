@@ -183,8 +183,8 @@ mod blocks {
         // As few blocks of B as may be, of one size; of narrow ones several chunks, so that a row of A is read in longer
         // pieces. Two chunks of A are in the first cache together where they have one part: C comes and goes half as often.
         let nc = x.n.div_ceil(x.n.div_ceil(how.nc)).next_multiple_of(BLOCK);
-        let chunks = (how.nc.saturating_add(how.nc / 16) / nc).clamp(1, CHUNKS).min(x.k.div_ceil(CHUNK));
-        let deep = if how.precision.parts() == 1 { DEEP.min(chunks) } else { 1 };
+        let group = (how.nc.saturating_add(how.nc / 16) / nc).clamp(1, CHUNKS).min(x.k.div_ceil(CHUNK));
+        let deep = if how.precision.parts() == 1 { DEEP.min(group) } else { 1 };
         // Whether columns that were packed before are too many for a near cache.
         let far = x.b.packed && x.n.saturating_mul(x.k) > how.nc.saturating_mul(CHUNK);
         let most = fresh.record(CHUNK.min(x.k));
@@ -192,7 +192,7 @@ mod blocks {
         let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(most) };
         let mut by_fma = 0;
         let mut sums = [const { Sums([[0.0; BLOCK * BLOCK]; DEEP]) }; 2];
-        let all = ROOM.saturating_add(deep * room_a).saturating_add(room_b.saturating_mul(chunks));
+        let all = ROOM.saturating_add(deep * room_a).saturating_add(room_b.saturating_mul(group));
         workspace::with(space, all, |room: *mut f32| {
             let (rooms_a, rooms_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + deep * room_a));
             let pack = |side, from, lines, k, to| {
@@ -217,8 +217,8 @@ mod blocks {
             };
             for j in (0..x.n).step_by(nc) {
                 let n = nc.min(x.n - j);
-                for start in (0..x.k).step_by(chunks * CHUNK) {
-                    let ends = start..x.k.min(start + chunks * CHUNK);
+                for start in (0..x.k).step_by(group * CHUNK) {
+                    let ends = start..x.k.min(start + group * CHUNK);
                     let mut columns = [(Records::NONE, model::Range::ZEROS); CHUNKS];
                     for (p, (b, range)) in ends.clone().step_by(CHUNK).zip(&mut columns) {
                         *b = if x.b.packed {

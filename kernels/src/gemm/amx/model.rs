@@ -79,7 +79,7 @@ impl Precision {
 }
 
 /// The products of a step between operands of so many parts, in their order, the small ones first: which part of A and
-/// which of B. Neighbours share one of them.
+/// which of B. Most neighbours share one of them.
 pub(super) const fn products(parts: usize) -> &'static [(usize, usize)] {
     match parts {
         3 => &[(0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)],

@@ -84,9 +84,28 @@ impl Unit {
     }
 }
 
-/// Where the tiles of a step are: those of the first panel, how far behind them those of the second one are, in bytes,
-/// and whether there is one.
-type Panels = (*const f32, usize, bool);
+/// Where the tiles of a step are, of one or two panels.
+#[derive(Clone, Copy)]
+struct Panels {
+    /// Those of the first.
+    tiles: *const f32,
+    /// Whether there is a second one, and how far behind the first, in bytes.
+    both: bool,
+    apart: usize,
+}
+
+impl Panels {
+    /// A part's tile in the first panel.
+    #[inline(always)]
+    fn first(self, part: usize) -> *const f32 {
+        self.tiles.wrapping_add(part * TILE_LEN)
+    }
+    /// In the second one.
+    #[inline(always)]
+    fn second(self, part: usize) -> *const f32 {
+        self.first(part).wrapping_byte_add(self.apart)
+    }
+}
 
 /// See [`Unit::sum`]. With `FULL`, both operands have two panels.
 ///
@@ -100,8 +119,9 @@ unsafe fn all_steps<const N: usize, const MIRRORED: bool, const FULL: bool>(
     to: *mut f32,
     mut beside: impl FnMut(),
 ) {
-    let panels = |(first, next): (*const f32, Option<*const f32>)| -> Panels {
-        (first, (next.unwrap_or(first) as usize).wrapping_sub(first as usize), FULL || next.is_some())
+    let panels = |(tiles, next): (*const f32, Option<*const f32>)| {
+        let apart = next.map_or(0, |next| next.addr().wrapping_sub(tiles.addr()));
+        Panels { tiles, both: FULL || next.is_some(), apart }
     };
     let (mut a, mut b) = (panels(a), panels(b));
     // SAFETY: the tiles are configured, those of the panels readable, and there is room at `to`, by the caller's promise.
@@ -122,16 +142,16 @@ unsafe fn all_steps<const N: usize, const MIRRORED: bool, const FULL: bool>(
                 product::<N, MIRRORED>(4, a, b, &mut beside);
                 product::<N, MIRRORED>(5, a, b, &mut beside);
             }
-            (a.0, b.0) = (a.0.wrapping_add(N * TILE_LEN), b.0.wrapping_add(N * TILE_LEN));
+            (a.tiles, b.tiles) = (a.first(N), b.first(N));
         }
         store::<0>(to);
-        if b.2 {
+        if b.both {
             store::<1>(to.wrapping_add(TILE));
         }
-        if a.2 {
+        if a.both {
             store::<2>(to.wrapping_add(TILE * BLOCK));
         }
-        if a.2 && b.2 {
+        if a.both && b.both {
             store::<3>(to.wrapping_add(TILE * BLOCK + TILE));
         }
     }
@@ -147,55 +167,52 @@ unsafe fn product<const N: usize, const MIRRORED: bool>(q: usize, a: Panels, b: 
         let (i, j) = const { products(N) }[q];
         if MIRRORED { (j, i) } else { (i, j) }
     };
-    let part = |x: Panels, second: bool, part: usize| {
-        x.0.wrapping_add(part * TILE_LEN).wrapping_byte_add(if second { x.1 } else { 0 })
-    };
     let now = parts(q);
     let next = if q + 1 < const { products(N).len() } { parts(q + 1) } else { now };
     let (new_a, new_b) = (next.0 != now.0, next.1 != now.1);
     // SAFETY: the caller's promise.
     unsafe {
         if q == 0 {
-            load::<4>(part(a, false, now.0));
-            load_once::<6>(part(b, false, now.1));
-            if b.2 {
-                load_once::<7>(part(b, true, now.1));
+            load::<4>(a.first(now.0));
+            load_once::<6>(b.first(now.1));
+            if b.both {
+                load_once::<7>(b.second(now.1));
             }
-            if a.2 {
-                load::<5>(part(a, true, now.0));
+            if a.both {
+                load::<5>(a.second(now.0));
             }
         }
         multiply::<0, 4, 6>();
         if new_b && !new_a {
-            if a.2 {
+            if a.both {
                 multiply::<2, 5, 6>();
             }
-            load_once::<6>(part(b, false, next.1));
-            if b.2 {
+            load_once::<6>(b.first(next.1));
+            if b.both {
                 multiply::<1, 4, 7>();
             }
         } else {
-            if b.2 {
+            if b.both {
                 multiply::<1, 4, 7>();
             }
             if new_a {
-                load::<4>(part(a, false, next.0));
+                load::<4>(a.first(next.0));
             }
-            if a.2 {
+            if a.both {
                 multiply::<2, 5, 6>();
             }
             if new_b {
-                load_once::<6>(part(b, false, next.1));
+                load_once::<6>(b.first(next.1));
             }
         }
-        if a.2 && b.2 {
+        if a.both && b.both {
             multiply::<3, 5, 7>();
         }
-        if new_a && a.2 {
-            load::<5>(part(a, true, next.0));
+        if new_a && a.both {
+            load::<5>(a.second(next.0));
         }
-        if new_b && b.2 {
-            load_once::<7>(part(b, true, next.1));
+        if new_b && b.both {
+            load_once::<7>(b.second(next.1));
         }
     }
     beside();
@@ -238,8 +255,7 @@ unsafe fn load<const T: u8>(p: *const f32) {
     }
 }
 
-/// The same of a tile that will not be needed soon, so that others stay in the first cache: the loads of all of B would
-/// keep its buffers busy otherwise.
+/// The same of a tile that will not be needed soon, past the first cache, so that A and C stay there.
 ///
 /// # Safety
 /// As [`load`].
