@@ -189,7 +189,7 @@ pub(super) unsafe fn rows_of_bf16<S: SimdF32>(x: &Gemv<f32>) {
 }
 
 /// A number as it is stored, from which vectors of `T` are made.
-trait Stored<S: Simd<T>, T>: Copy {
+pub(super) trait Stored<S: Simd<T>, T>: Copy {
     /// The vector of `LANES` of them.
     ///
     /// # Safety

@@ -13,8 +13,10 @@ use super::model::{Range, STEP};
 use super::tile::{TILE, TILE_LEN};
 use crate::CHUNK;
 use crate::backend::Kernel;
+use crate::bf16::Bf16;
 use crate::gemm::Precision;
 use crate::gemm::driver::Matrix;
+use crate::gemm::gemv::Stored;
 use crate::gemm::pack::Pack;
 use crate::gemm::packed::Side;
 use crate::simd::{SimdF32, prefetch};
@@ -126,25 +128,20 @@ pub(crate) unsafe fn records<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: F
     // What is split, as its rows: lines of A, steps of B.
     let turn = |x: Matrix<f32>| if side == Side::A { x } else { x.t() };
     let split = |from: Matrix<f32>, first: usize, count: usize| {
-        let (from, to) = ((from.ptr.cast_const(), from.row), x.to.wrapping_add(first / TILE * form.record(x.k)));
+        let to = (x.to.wrapping_add(first / TILE * form.record(x.k)), count, form.record(x.k));
         // SAFETY: rows of all lines and steps, room for the records.
         s.run_pairs(
             #[inline(always)]
             || unsafe {
-                match (side, form.precision.parts()) {
-                    (Side::A, 1) => split_a::<S, 1>(s, from, depth, (to, count, form.record(x.k))),
-                    (Side::A, 2) => split_a::<S, 2>(s, from, depth, (to, count, form.record(x.k))),
-                    (Side::A, _) => split_a::<S, 3>(s, from, depth, (to, count, form.record(x.k))),
-                    (Side::B, 1) => split_b::<S, 1>(s, from, depth, (to, count, form.record(x.k))),
-                    (Side::B, 2) => split_b::<S, 2>(s, from, depth, (to, count, form.record(x.k))),
-                    (Side::B, _) => split_b::<S, 3>(s, from, depth, (to, count, form.record(x.k))),
+                match from.bf16 {
+                    false => split_rows::<S, f32>(s, side, form, (from.ptr, from.row), depth, to),
+                    true => split_rows::<S, Bf16>(s, side, form, (from.ptr.cast(), from.row), depth, to),
                 }
             },
         );
     };
-    let adjacent = turn(x.from).col == 1 && !x.from.bf16;
     // Whole ones are split where they lie.
-    let dense = if adjacent && x.k == depth && !form.keep { x.lines / TILE } else { 0 };
+    let dense = if turn(x.from).col == 1 && x.k == depth && !form.keep { x.lines / TILE } else { 0 };
     if dense > 0 {
         split(turn(x.from), 0, dense);
     }
@@ -261,14 +258,40 @@ unsafe fn split<S: Pairs, const N: usize, const ZIPPED: bool>(
     }
 }
 
+/// Splits rows of numbers into records.
+///
+/// # Safety
+/// See [`split_a`] and [`split_b`].
+#[inline(always)]
+unsafe fn split_rows<S: Pairs, E: Stored<S, f32>>(
+    s: S,
+    side: Side,
+    form: Form,
+    from: (*const E, isize),
+    depth: usize,
+    to: (*mut f32, usize, usize),
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (side, form.precision.parts()) {
+            (Side::A, 1) => split_a::<S, E, 1>(s, from, depth, to),
+            (Side::A, 2) => split_a::<S, E, 2>(s, from, depth, to),
+            (Side::A, _) => split_a::<S, E, 3>(s, from, depth, to),
+            (Side::B, 1) => split_b::<S, E, 1>(s, from, depth, to),
+            (Side::B, 2) => split_b::<S, E, 2>(s, from, depth, to),
+            (Side::B, _) => split_b::<S, E, 3>(s, from, depth, to),
+        }
+    }
+}
+
 /// Splits lines of A, for so many records, which are `apart`.
 ///
 /// # Safety
 /// There are [`TILE`] rows of `depth` numbers for each, and room.
 #[inline(always)]
-unsafe fn split_a<S: Pairs, const N: usize>(
+unsafe fn split_a<S: Pairs, E: Stored<S, f32>, const N: usize>(
     s: S,
-    (from, row): (*const f32, isize),
+    (from, row): (*const E, isize),
     depth: usize,
     (to, count, apart): (*mut f32, usize, usize),
 ) {
@@ -285,7 +308,9 @@ unsafe fn split_a<S: Pairs, const N: usize>(
                 prefetch::<true>(next.wrapping_add(S::LANES));
                 let to = to.wrapping_add(p / STEP * N * TILE_LEN + p % STEP / 2);
                 // SAFETY: numbers of a row, and their place in the tiles.
-                unsafe { split::<S, N, false>(s, (s.load(from.add(p)), s.load(from.add(p + S::LANES))), seen, to) };
+                unsafe {
+                    split::<S, N, false>(s, (E::load(s, from.add(p)), E::load(s, from.add(p + S::LANES))), seen, to)
+                };
             }
         }
         // SAFETY: so many lines of the record.
@@ -300,9 +325,9 @@ unsafe fn split_a<S: Pairs, const N: usize>(
 /// # Safety
 /// There are `depth` rows of [`TILE`] numbers for each, and room.
 #[inline(always)]
-unsafe fn split_b<S: Pairs, const N: usize>(
+unsafe fn split_b<S: Pairs, E: Stored<S, f32>, const N: usize>(
     s: S,
-    (from, row): (*const f32, isize),
+    (from, row): (*const E, isize),
     depth: usize,
     (to, count, apart): (*mut f32, usize, usize),
 ) {
@@ -317,7 +342,9 @@ unsafe fn split_b<S: Pairs, const N: usize>(
                 prefetch::<false>(from.wrapping_offset(row).wrapping_add(AHEAD));
                 let to = record.wrapping_add(HEAD + first / STEP * N * TILE_LEN + p / 2 * TILE);
                 // SAFETY: numbers of two rows, and their place in the tiles.
-                unsafe { split::<S, N, true>(s, (s.load(from), s.load(from.wrapping_offset(row))), &mut seen, to) };
+                unsafe {
+                    split::<S, N, true>(s, (E::load(s, from), E::load(s, from.wrapping_offset(row))), &mut seen, to)
+                };
             }
             // SAFETY: so many lines of the record.
             unsafe { seen.write(s, record) };
