@@ -337,8 +337,10 @@ mod blocks {
                                 sums.as_mut_ptr(),
                                 #[inline(always)]
                                 || {
-                                    before.some(s, share);
-                                    fetch.some(share_b);
+                                    before.some::<N>(s, share);
+                                    if fetch.lines > 0 {
+                                        fetch.some(share_b);
+                                    }
                                 },
                             );
                         }
@@ -361,7 +363,7 @@ mod blocks {
                     swap(&mut next, &mut done);
                 }
                 // SAFETY: the last block of the caller's problem, and its sums.
-                unsafe { before.some(s, BLOCK) };
+                unsafe { before.some::<N>(s, BLOCK) };
             },
         );
         by_fma
@@ -477,7 +479,7 @@ mod blocks {
                 let mut add = Add::new(s, x, cols, chunks);
                 add.begin(rows, sums, (c, c_row));
                 // SAFETY: sums of the block, and its copy.
-                unsafe { add.some(s, rows) };
+                unsafe { add.some::<1>(s, rows) };
             },
         );
         if let Some(epilogue) = x.epilogue {
@@ -511,8 +513,8 @@ mod blocks {
             Self { at: [tiles(b.first), tiles(b.first.wrapping_add(b.apart))], lines }
         }
 
-        /// Fetches up to so many lines of both.
-        #[inline(always)]
+        /// Fetches up to so many lines of both. Not inlined, as it would stand beside each product.
+        #[inline(never)]
         fn some(&mut self, most: usize) {
             let lines = most.min(self.lines);
             self.lines -= lines;
@@ -562,13 +564,13 @@ mod blocks {
             (self.rows, self.sums, self.c, self.c_row) = (rows, sums.0.as_ptr().cast(), c, c_row);
         }
 
-        /// Adds up to so many rows.
+        /// Adds up to so many rows, of operands of `N` parts: of one chunk, unless that is 1.
         ///
         /// # Safety
         /// The sums are readable, and C's part is readable, if beta asks for it, and writable, at the rows that are left
         /// and the columns of the masks.
         #[inline(always)]
-        unsafe fn some(&mut self, s: S, most: usize) {
+        unsafe fn some<const N: usize>(&mut self, s: S, most: usize) {
             let rows = most.min(self.rows);
             self.rows -= rows;
             for _ in 0..rows {
@@ -577,7 +579,7 @@ mod blocks {
                     // SAFETY: a vector of a row, as far as it is there.
                     unsafe {
                         let mut new = s.fma(self.alpha, s.load(sums), s.mul(self.beta, s.load_masked(c, read)));
-                        if self.chunks > 1 {
+                        if N == 1 && self.chunks > 1 {
                             new = s.fma(self.alpha, s.load(sums.wrapping_add(BLOCK * BLOCK)), new);
                         }
                         s.store_masked(c, write, new);

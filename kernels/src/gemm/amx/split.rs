@@ -133,15 +133,24 @@ pub(crate) unsafe fn records<S: Pairs>(kernel: &Kernel<f32>, side: Side, form: F
         s.run_pairs(
             #[inline(always)]
             || unsafe {
-                match from.bf16 {
-                    false => split_rows::<S, f32>(s, side, form, (from.ptr, from.row), depth, to),
-                    true => split_rows::<S, Bf16>(s, side, form, (from.ptr.cast(), from.row), depth, to),
+                let (halves, from) = (from.bf16, (from.ptr.cast_const(), from.row));
+                let half = (from.0.cast::<Bf16>(), from.1);
+                match (side, form.precision.parts(), halves) {
+                    (Side::A, 1, true) => split_a::<S, Bf16, 1>(s, half, depth, to),
+                    (Side::A, 1, _) => split_a::<S, f32, 1>(s, from, depth, to),
+                    (Side::A, 2, _) => split_a::<S, f32, 2>(s, from, depth, to),
+                    (Side::A, ..) => split_a::<S, f32, 3>(s, from, depth, to),
+                    (Side::B, 1, true) => split_b::<S, Bf16, 1>(s, half, depth, to),
+                    (Side::B, 1, _) => split_b::<S, f32, 1>(s, from, depth, to),
+                    (Side::B, 2, _) => split_b::<S, f32, 2>(s, from, depth, to),
+                    (Side::B, ..) => split_b::<S, f32, 3>(s, from, depth, to),
                 }
             },
         );
     };
-    // Whole ones are split where they lie.
-    let dense = if turn(x.from).col == 1 && x.k == depth && !form.keep { x.lines / TILE } else { 0 };
+    // Whole ones are split where they lie; bf16 numbers are their only part.
+    let there = turn(x.from).col == 1 && (!x.from.bf16 || form.precision.parts() == 1);
+    let dense = if there && x.k == depth && !form.keep { x.lines / TILE } else { 0 };
     if dense > 0 {
         split(turn(x.from), 0, dense);
     }
@@ -258,32 +267,6 @@ unsafe fn split<S: Pairs, const N: usize, const ZIPPED: bool>(
     }
 }
 
-/// Splits rows of numbers into records.
-///
-/// # Safety
-/// See [`split_a`] and [`split_b`].
-#[inline(always)]
-unsafe fn split_rows<S: Pairs, E: Stored<S, f32>>(
-    s: S,
-    side: Side,
-    form: Form,
-    from: (*const E, isize),
-    depth: usize,
-    to: (*mut f32, usize, usize),
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match (side, form.precision.parts()) {
-            (Side::A, 1) => split_a::<S, E, 1>(s, from, depth, to),
-            (Side::A, 2) => split_a::<S, E, 2>(s, from, depth, to),
-            (Side::A, _) => split_a::<S, E, 3>(s, from, depth, to),
-            (Side::B, 1) => split_b::<S, E, 1>(s, from, depth, to),
-            (Side::B, 2) => split_b::<S, E, 2>(s, from, depth, to),
-            (Side::B, _) => split_b::<S, E, 3>(s, from, depth, to),
-        }
-    }
-}
-
 /// Splits lines of A, for so many records, which are `apart`.
 ///
 /// # Safety
@@ -314,10 +297,23 @@ unsafe fn split_a<S: Pairs, E: Stored<S, f32>, const N: usize>(
             }
         }
         // SAFETY: so many lines of the record.
-        unsafe { Extremes::across(s, &lines).write(s, record.wrapping_add(first % TILE)) };
+        unsafe { write_lines(s, &lines, record.wrapping_add(first % TILE)) };
     }
     // SAFETY: all lines were written.
-    unsafe { write_all(to, count, apart) };
+    unsafe { write_all(s, to, count, apart) };
+}
+
+/// Writes what was seen of `LANES` lines. Not inlined: it would be there for each precision.
+///
+/// # Safety
+/// The first line's place is in the head of a record.
+#[inline(never)]
+unsafe fn write_lines<S: Pairs>(s: S, seen: &[Extremes<S>; TILE], line: *mut f32) {
+    s.run(
+        #[inline(always)]
+        // SAFETY: the caller's promise.
+        || unsafe { Extremes::across(s, seen).write(s, line) },
+    );
 }
 
 /// Splits columns of B, for so many records, which are `apart`: step by step, as each row may begin in another page.
@@ -351,22 +347,27 @@ unsafe fn split_b<S: Pairs, E: Stored<S, f32>, const N: usize>(
         }
     }
     // SAFETY: all lines were written.
-    unsafe { write_all(to, count, apart) };
+    unsafe { write_all(s, to, count, apart) };
 }
 
 /// Columns of B that are fetched ahead.
 const AHEAD: usize = 2 * TILE;
 
-/// Writes the ranges of all lines of so many records, which are `apart`.
+/// Writes the ranges of all lines of so many records, which are `apart`. Not inlined, either.
 ///
 /// # Safety
 /// Those of the lines were written.
-#[inline(always)]
-unsafe fn write_all(to: *mut f32, count: usize, apart: usize) {
-    for i in 0..count {
-        // SAFETY: the caller's promise.
-        let head = unsafe { &mut *to.wrapping_add(i * apart).cast::<Head>() };
-        let least = head.least.iter().fold(u32::MAX, |least, &x| least.min(x));
-        head.all = Range::new(least, head.most.iter().fold(0, |most, &x| most.max(x)));
-    }
+#[inline(never)]
+unsafe fn write_all<S: Pairs>(s: S, to: *mut f32, count: usize, apart: usize) {
+    s.run(
+        #[inline(always)]
+        || {
+            for i in 0..count {
+                // SAFETY: the caller's promise.
+                let head = unsafe { &mut *to.wrapping_add(i * apart).cast::<Head>() };
+                let least = head.least.iter().fold(u32::MAX, |least, &x| least.min(x));
+                head.all = Range::new(least, head.most.iter().fold(0, |most, &x| most.max(x)));
+            }
+        },
+    );
 }

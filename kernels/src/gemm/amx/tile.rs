@@ -72,16 +72,35 @@ impl Unit {
         a: (*const f32, Option<*const f32>),
         b: (*const f32, Option<*const f32>),
         to: *mut f32,
-        beside: impl FnMut(),
+        mut beside: impl FnMut(),
     ) {
         // SAFETY: the tiles are configured, of which the value is proof; the caller's promise.
         unsafe {
-            match (a.1, b.1) {
-                (Some(_), Some(_)) => all_steps::<N, MIRRORED, true>(steps, a, b, to, beside),
-                _ => all_steps::<N, MIRRORED, false>(steps, a, b, to, beside),
+            if let (Some(_), Some(_)) = (a.1, b.1) {
+                all_steps::<N, MIRRORED, true>(steps, a, b, to, beside);
+            } else {
+                edge::<N, MIRRORED>(steps, a, b, to);
+                for _ in 0..steps * const { products(N).len() } {
+                    beside();
+                }
             }
         }
     }
+}
+
+/// [`Unit::sum`] at an edge of C, with nothing beside: it is there once, not with all that is.
+///
+/// # Safety
+/// As there, and the tiles are configured.
+#[inline(never)]
+unsafe fn edge<const N: usize, const MIRRORED: bool>(
+    steps: usize,
+    a: (*const f32, Option<*const f32>),
+    b: (*const f32, Option<*const f32>),
+    to: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { all_steps::<N, MIRRORED, false>(steps, a, b, to, || {}) }
 }
 
 /// Where the tiles of a step are, of one or two panels.
