@@ -257,8 +257,7 @@ mod blocks {
                             // SAFETY: rows and columns of the caller's problem, and their records.
                             by_fma +=
                                 unsafe { row(kernel, chunks, (&unit, how), (i, j), far && i == 0, &mut sums, room) };
-                            let last = p + deep * CHUNK >= x.k;
-                            if let (1, true, Some(epilogue)) = (x.c.col, last, x.epilogue) {
+                            if let (1, Some(epilogue)) = (x.c.col, chunks[chunks.len() - 1].part.epilogue) {
                                 let (c, epilogue) = (x.c.at(i, j).ptr, epilogue.at(i, j));
                                 // SAFETY: a row of blocks that was just written; the epilogue reaches as far as C.
                                 unsafe { (kernel.finish)(&Finish { c, c_row: x.c.row, rows, cols: n, epilogue }) };

@@ -236,6 +236,27 @@ fn special_values_and_ranges() {
     }
 }
 
+/// Blocks of B that hold one chunk of k and more, of products whose last ones hold fewer: each chunk enters C once, and
+/// the epilogue follows the last.
+#[test]
+fn chunks_in_groups() {
+    for backend in backends() {
+        for (precision, wild) in TILED.into_iter().flat_map(|precision| [(precision, false), (precision, true)]) {
+            for k in [2 * CHUNK, 4 * CHUNK, 4 * CHUNK + 70] {
+                let case = Case { alpha: 0.5, beta: -1.0, ..Case::new((35, k, 31), precision) };
+                let case = if wild { case.wild() } else { case };
+                let (want, call, a, b) = (case.want(), case.call(backend), case.a(), case.b());
+                let pb = call.pack_b(b).unwrap();
+                for group in 1..=5 {
+                    let call = call.blocking(Blocking { kc: 1, nc: group * 32 });
+                    case.check("groups", &want, &|c| call.run(a, b, c));
+                    case.check("groups, packed B", &want, &|c| call.run(a, &pb, c));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn every_way_to_call_gives_the_same_bits() {
     let team = Team::new(3);
