@@ -270,7 +270,7 @@ fn grid<T: Float>(kernel: &Kernel<T>, (m, k, n): (usize, usize, usize), threads:
                 let (m, n) = (m.div_ceil(jm), n.div_ceil(jn));
                 let products = m.saturating_mul(n.next_multiple_of(kernel.lanes));
                 let slower = if n < columns { products / 16 } else { 0 };
-                products.saturating_add(slower).saturating_add(20 * n).saturating_add(10 * m)
+                [slower, n.saturating_mul(20), m.saturating_mul(10)].into_iter().fold(products, usize::saturating_add)
             })
     };
     let many = if paid / (4 * threads) >= 2 { best(4 * threads, side) } else { None };

@@ -88,6 +88,7 @@ pub(crate) use blocks::unit;
 #[cfg(target_arch = "x86_64")]
 mod blocks {
     use super::split::{self, Form, Pairs, ROOM, head, tiles};
+    use super::tile::Panels;
     use super::*;
     use crate::gemm::block;
     use crate::gemm::driver::Matrix;
@@ -140,9 +141,8 @@ mod blocks {
         }
         /// Where the tiles of a block begin.
         #[inline(always)]
-        fn tiles(self) -> (*const f32, Option<*const f32>) {
-            let next = if self.lines > LINES { Some(tiles(self.at(1).0)) } else { None };
-            (tiles(self.first), next)
+        fn tiles(self) -> Panels {
+            Panels { tiles: tiles(self.first), apart: self.apart, both: self.lines > LINES }
         }
         /// The range of all lines.
         fn range(self) -> model::Range {
@@ -162,6 +162,13 @@ mod blocks {
         b: Records,
         /// Whether all lines of both fit.
         fits: bool,
+    }
+
+    impl Chunk {
+        /// Steps of the unit.
+        fn steps(&self) -> usize {
+            self.part.k.div_ceil(model::STEP)
+        }
     }
 
     /// Chunks whose sums enter C together, at most.
@@ -187,7 +194,8 @@ mod blocks {
         let deep = if how.precision.parts() == 1 { DEEP.min(group) } else { 1 };
         // Whether columns that were packed before are too many for a near cache.
         let far = x.b.packed && x.n.saturating_mul(x.k) > how.nc.saturating_mul(CHUNK);
-        let most = fresh.record(CHUNK.min(x.k));
+        let depth = |p: usize| CHUNK.min(x.k - p);
+        let most = fresh.record(depth(0));
         let room_a = if x.a.packed { 0 } else { 2 * most };
         let room_b = if x.b.packed { 0 } else { nc.div_ceil(LINES).saturating_mul(most) };
         let mut by_fma = 0;
@@ -195,65 +203,52 @@ mod blocks {
         let all = ROOM.saturating_add(deep * room_a).saturating_add(room_b.saturating_mul(group));
         workspace::with(space, all, |room: *mut f32| {
             let (rooms_a, rooms_b) = (room.wrapping_add(ROOM), room.wrapping_add(ROOM + deep * room_a));
-            let pack = |side, from, lines, k, to| {
-                let lines = Pack { from, lines, k, to, width: LINES, precision: how.precision };
-                // SAFETY: lines of the caller's problem, and room for their records.
-                unsafe { split::records::<S>(kernel, side, fresh, &lines, room) };
-            };
-            let part = |p: usize| {
-                let k = CHUNK.min(x.k - p);
-                Problem {
-                    k,
-                    a: if x.a.packed { x.a } else { x.a.at(0, p) },
-                    b: if x.b.packed { x.b } else { x.b.at(p, 0) },
-                    beta: if p == 0 { x.beta } else { 1.0 },
-                    epilogue: if p + k == x.k { x.epilogue } else { None },
-                    ..*x
+            // The records of lines from `first` on, of the chunk at `p`: rows of A, or columns of B, which are the rows of
+            // its transpose. Packed to `to`, unless they came packed.
+            let records = |side, first: usize, lines, p: usize, to: *mut f32| {
+                let x = if side == Side::A { x.a } else { x.b.t() };
+                if x.packed {
+                    let kept = Form { keep: true, ..fresh };
+                    let first = kept.chunk(x.at(first, 0).ptr, p);
+                    return Records { first, apart: LINES * x.row.unsigned_abs(), lines };
                 }
+                let pack =
+                    Pack { from: x.at(first, p), lines, k: depth(p), to, width: LINES, precision: how.precision };
+                // SAFETY: lines of the caller's problem, and room for their records.
+                unsafe { split::records::<S>(kernel, side, fresh, &pack, room) };
+                Records { first: to, apart: fresh.record(depth(p)), lines }
             };
-            let kept = |x: Matrix<f32>, apart: isize, p: usize| {
-                let first = Form { keep: true, ..fresh }.chunk(x.ptr, p);
-                Records { first, apart: LINES * apart.unsigned_abs(), lines: 0 }
+            let part = |p: usize| Problem {
+                k: depth(p),
+                a: if x.a.packed { x.a } else { x.a.at(0, p) },
+                b: if x.b.packed { x.b } else { x.b.at(p, 0) },
+                beta: if p == 0 { x.beta } else { 1.0 },
+                epilogue: if p + depth(p) == x.k { x.epilogue } else { None },
+                ..*x
             };
             for j in (0..x.n).step_by(nc) {
                 let n = nc.min(x.n - j);
                 for start in (0..x.k).step_by(group * CHUNK) {
-                    let ends = start..x.k.min(start + group * CHUNK);
+                    let span = start..x.k.min(start + group * CHUNK);
                     let mut columns = [(Records::NONE, model::Range::ZEROS); CHUNKS];
-                    for (p, (b, range)) in ends.clone().step_by(CHUNK).zip(&mut columns) {
-                        *b = if x.b.packed {
-                            Records { lines: n, ..kept(x.b.at(0, j), x.b.col, p) }
-                        } else {
-                            let (part, to) = (part(p), rooms_b.wrapping_add((p - start) / CHUNK * room_b));
-                            pack(Side::B, part.b.at(0, j).t(), n, part.k, to);
-                            Records { first: to, apart: fresh.record(part.k), lines: n }
-                        };
-                        *range = b.range();
+                    for (c, p) in span.clone().step_by(CHUNK).enumerate() {
+                        let b = records(Side::B, j, n, p, rooms_b.wrapping_add(c * room_b));
+                        columns[c] = (b, b.range());
                     }
                     for i in (0..x.m).step_by(BLOCK) {
                         let rows = BLOCK.min(x.m - i);
-                        for p in ends.clone().step_by(deep * CHUNK) {
+                        for p in span.clone().step_by(deep * CHUNK) {
                             let chunk = |d: usize| {
                                 let (p, (b, range)) = (p + d * CHUNK, columns[(p - start) / CHUNK + d]);
-                                let part = part(p);
-                                let a = if x.a.packed {
-                                    Records { lines: rows, ..kept(x.a.at(i, 0), x.a.row, p) }
-                                } else {
-                                    let to = rooms_a.wrapping_add(d * room_a);
-                                    pack(Side::A, part.a.at(i, 0), rows, part.k, to);
-                                    Records { first: to, apart: fresh.record(part.k), lines: rows }
-                                };
-                                Chunk { part, a, b, fits: a.range().fits(range) }
+                                let a = records(Side::A, i, rows, p, rooms_a.wrapping_add(d * room_a));
+                                Chunk { part: part(p), a, b, fits: a.range().fits(range) }
                             };
-                            let first = chunk(0);
-                            let (both, one);
-                            let chunks = if deep > 1 && p + CHUNK < ends.end {
-                                both = [first, chunk(1)];
-                                &both[..]
-                            } else {
-                                one = [first];
-                                &one[..]
-                            };
+                            let mut chunks = [chunk(0); DEEP];
+                            let count = deep.min((span.end - p).div_ceil(CHUNK));
+                            for (d, next) in chunks[..count].iter_mut().enumerate().skip(1) {
+                                *next = chunk(d);
+                            }
+                            let chunks = &chunks[..count];
                             // SAFETY: rows and columns of the caller's problem, and their records.
                             by_fma +=
                                 unsafe { row(kernel, chunks, (&unit, how), (i, j), far && i == 0, &mut sums, room) };
@@ -308,7 +303,7 @@ mod blocks {
         let (first, last) = (&chunks[0], &chunks[chunks.len() - 1]);
         let x = &Problem { epilogue: last.part.epilogue, ..first.part };
         let (rows, cols) = (first.a.lines, first.b.lines);
-        let products = |chunk: &Chunk| chunk.part.k.div_ceil(model::STEP) * model::products(N).len();
+        let products = |chunk: &Chunk| chunk.steps() * model::products(N).len();
         let share = rows.div_ceil(chunks.iter().map(products).sum());
         let adjacent = x.c.col == 1;
         let mut by_fma = 0;
@@ -322,10 +317,10 @@ mod blocks {
                 let [mut next, mut done] = sums.each_mut();
                 for q in 0..cols.div_ceil(BLOCK) {
                     for (chunk, sums) in chunks.iter().zip(&mut next.0) {
-                        let (a, b, steps) = (chunk.a, chunk.b.block(q), chunk.part.k.div_ceil(model::STEP));
+                        let (a, b, steps) = (chunk.a, chunk.b.block(q), chunk.steps());
                         // Lines of cache in a panel.
                         let lines = steps * N * LINES;
-                        let mut fetch = if far { Fetch::new(chunk.b, q + 1, lines) } else { Fetch::NOTHING };
+                        let mut fetch = Fetch::new(chunk.b, q + 1, if far { lines } else { 0 });
                         let share_b = lines.div_ceil(products(chunk));
                         // SAFETY: the records' tiles, and room for their sums; some rows of the block before.
                         unsafe {
@@ -501,15 +496,10 @@ mod blocks {
     }
 
     impl Fetch {
-        const NOTHING: Self = Self { at: [std::ptr::null(); 2], lines: 0 };
-
-        /// Of block `i`, if it is there.
+        /// Of the panels of block `i`, if it is there, so many lines.
         fn new(b: Records, i: usize, lines: usize) -> Self {
-            let b = match i * BLOCK < b.lines {
-                true => b.block(i),
-                false => return Self::NOTHING,
-            };
-            Self { at: [tiles(b.first), tiles(b.first.wrapping_add(b.apart))], lines }
+            let panel = |record: usize| tiles(b.first.wrapping_add(record * b.apart));
+            Self { at: [panel(2 * i), panel(2 * i + 1)], lines: if i * BLOCK < b.lines { lines } else { 0 } }
         }
 
         /// Fetches up to so many lines of both. Not inlined, as it would stand beside each product.

@@ -2,6 +2,7 @@
 
 use super::emulator;
 use super::model::STEP;
+use super::tile::Panels;
 use crate::isa::{amx, avx2};
 use crate::reference::{Entry, definition_on_tiles, tdpbf16ps};
 use crate::{
@@ -169,14 +170,9 @@ fn the_instruction_is_the_model() {
         // SAFETY: the instructions work; tiles of 16 rows of 64 bytes.
         unsafe {
             let unit = super::tile::Unit::new();
+            let one = |tile: &[[u16; STEP]; 16]| Panels { tiles: tile.as_ptr().cast(), apart: 0, both: false };
             let mut sums = [[0.0f32; 32]; 16];
-            unit.sum::<1, false>(
-                1,
-                (a.as_ptr().cast(), None),
-                (pairs.as_ptr().cast(), None),
-                sums.as_mut_ptr().cast(),
-                || {},
-            );
+            unit.sum::<1, false>(1, one(&a), one(&pairs), sums.as_mut_ptr().cast(), || {});
             for (c, sums) in c.iter_mut().zip(sums) {
                 c.copy_from_slice(&sums[..16]);
             }

@@ -38,6 +38,29 @@ static CONFIG: Config = {
     Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
+/// Where the tiles of a step are, of one or two panels of an operand.
+#[derive(Clone, Copy)]
+pub(super) struct Panels {
+    /// Those of the first.
+    pub tiles: *const f32,
+    /// How far behind the first those of the second are, in f32 numbers, and whether there is one.
+    pub apart: usize,
+    pub both: bool,
+}
+
+impl Panels {
+    /// A part's tile in the first panel.
+    #[inline(always)]
+    fn first(self, part: usize) -> *const f32 {
+        self.tiles.wrapping_add(part * TILE_LEN)
+    }
+    /// In the second one.
+    #[inline(always)]
+    fn second(self, part: usize) -> *const f32 {
+        self.first(part).wrapping_add(self.apart)
+    }
+}
+
 /// The tile unit of this thread, configured; dropped, it is as it was found, but for what its tiles held, which any
 /// call may change by the rules of the platform.
 pub(super) struct Unit {
@@ -59,8 +82,8 @@ impl Unit {
         Self { found }
     }
 
-    /// Writes the sums of a chunk to `to`, rows [`BLOCK`] apart: of one or two panels of A and of B, where they begin, each
-    /// `steps` times `N` tiles. `MIRRORED` says that A and B have changed places, so that their parts do. With each
+    /// Writes the sums of a chunk to `to`, rows [`BLOCK`] apart: of panels of A and of B, where they begin, each `steps`
+    /// times `N` tiles. `MIRRORED` says that A and B have changed places, so that their parts do. With each
     /// product, `beside` is called: the unit takes so long that other work costs little time, if it comes bit by bit.
     ///
     /// # Safety
@@ -69,15 +92,17 @@ impl Unit {
     pub(super) unsafe fn sum<const N: usize, const MIRRORED: bool>(
         &self,
         steps: usize,
-        a: (*const f32, Option<*const f32>),
-        b: (*const f32, Option<*const f32>),
+        a: Panels,
+        b: Panels,
         to: *mut f32,
         mut beside: impl FnMut(),
     ) {
         // SAFETY: the tiles are configured, of which the value is proof; the caller's promise.
         unsafe {
-            if let (Some(_), Some(_)) = (a.1, b.1) {
-                all_steps::<N, MIRRORED, true>(steps, a, b, to, beside);
+            if a.both && b.both {
+                // As constants.
+                let (a, b) = (Panels { both: true, ..a }, Panels { both: true, ..b });
+                all_steps::<N, MIRRORED>(steps, a, b, to, beside);
             } else {
                 edge::<N, MIRRORED>(steps, a, b, to);
                 for _ in 0..steps * const { products(N).len() } {
@@ -93,56 +118,23 @@ impl Unit {
 /// # Safety
 /// As there, and the tiles are configured.
 #[inline(never)]
-unsafe fn edge<const N: usize, const MIRRORED: bool>(
-    steps: usize,
-    a: (*const f32, Option<*const f32>),
-    b: (*const f32, Option<*const f32>),
-    to: *mut f32,
-) {
+unsafe fn edge<const N: usize, const MIRRORED: bool>(steps: usize, a: Panels, b: Panels, to: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { all_steps::<N, MIRRORED, false>(steps, a, b, to, || {}) }
+    unsafe { all_steps::<N, MIRRORED>(steps, a, b, to, || {}) }
 }
 
-/// Where the tiles of a step are, of one or two panels.
-#[derive(Clone, Copy)]
-struct Panels {
-    /// Those of the first.
-    tiles: *const f32,
-    /// Whether there is a second one, and how far behind the first, in bytes.
-    both: bool,
-    apart: usize,
-}
-
-impl Panels {
-    /// A part's tile in the first panel.
-    #[inline(always)]
-    fn first(self, part: usize) -> *const f32 {
-        self.tiles.wrapping_add(part * TILE_LEN)
-    }
-    /// In the second one.
-    #[inline(always)]
-    fn second(self, part: usize) -> *const f32 {
-        self.first(part).wrapping_byte_add(self.apart)
-    }
-}
-
-/// See [`Unit::sum`]. With `FULL`, both operands have two panels.
+/// See [`Unit::sum`].
 ///
 /// # Safety
 /// As there, and the tiles are configured.
 #[inline(always)]
-unsafe fn all_steps<const N: usize, const MIRRORED: bool, const FULL: bool>(
+unsafe fn all_steps<const N: usize, const MIRRORED: bool>(
     steps: usize,
-    a: (*const f32, Option<*const f32>),
-    b: (*const f32, Option<*const f32>),
+    mut a: Panels,
+    mut b: Panels,
     to: *mut f32,
     mut beside: impl FnMut(),
 ) {
-    let panels = |(tiles, next): (*const f32, Option<*const f32>)| {
-        let apart = next.map_or(0, |next| next.addr().wrapping_sub(tiles.addr()));
-        Panels { tiles, both: FULL || next.is_some(), apart }
-    };
-    let (mut a, mut b) = (panels(a), panels(b));
     // SAFETY: the tiles are configured, those of the panels readable, and there is room at `to`, by the caller's promise.
     unsafe {
         zero::<0>();
