@@ -37,6 +37,9 @@ pub(crate) trait Simd<T>: Isa {
     const LANE_FMA: bool = false;
     /// Whether an FMA can read one element from memory for all lanes.
     const EMBEDDED: bool = false;
+    /// Where a square is turned by halves, the lines whose halves are in one vector are so many lines apart: half of
+    /// the lanes, or where [`Self::even_odd`] is the better last stage, a quarter.
+    const APART: usize = Self::LANES / 2;
 
     /// `x` in every lane.
     fn splat(self, x: T) -> Self::V;
@@ -51,8 +54,8 @@ pub(crate) trait Simd<T>: Isa {
     /// # Safety
     /// `LANES` elements are readable at each; the pointers are aligned for `T`.
     unsafe fn load_halves<const UPPER: bool>(self, p: *const T, q: *const T) -> Self::V;
-    /// Both as they are, but where registers are few the compiler takes it that what is read at `p` depends on `v`, so
-    /// that it can't mix what was written in order.
+    /// Both as they are, but where it pays the compiler takes it that what is read at `p` depends on `v`, so that it
+    /// can't mix what was written in order.
     #[inline(always)]
     fn in_order(self, v: Self::V, p: *const T) -> (Self::V, *const T) {
         (v, p)
@@ -120,6 +123,11 @@ pub(crate) trait Simd<T>: Isa {
     /// Transposes 2 x 2 blocks of `D` lanes, `D` a power of two below `LANES`: with a = a0 a1 a2 .. in such blocks it
     /// is (a0 b0 a2 b2 .., a1 b1 a3 b3 ..).
     fn trn<const D: usize>(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
+    /// The even quarters of `a` and those of `b`, and the odd ones, where [`Self::APART`] is a quarter.
+    #[inline(always)]
+    fn even_odd(self, _a: Self::V, _b: Self::V) -> (Self::V, Self::V) {
+        unreachable!("squares are turned without it")
+    }
     /// `yes` in the lanes of the mask, `no` in the others.
     fn select(self, mask: Self::Mask, yes: Self::V, no: Self::V) -> Self::V;
 }

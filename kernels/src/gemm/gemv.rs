@@ -83,7 +83,7 @@ const GROUPS: usize = 4;
 /// The same where so many would fill the sets of the first cache that they share.
 const FEWER: usize = 3;
 
-/// The same with vectors of more than [`GROUP`] / 2 lanes: the squares take longer to turn, and hide more.
+/// The same with vectors of a whole cache line: the squares take longer to turn, and hide more.
 const WIDER: usize = 2;
 
 /// Chunks side by side where these would, too.
@@ -147,29 +147,24 @@ unsafe fn columns<S: Simd<T>, T: Float>(s: S, x: &Gemv<T>) {
     let far = x.k.saturating_mul(x.n) > FAR / size_of::<T>();
     // Whether so many groups of columns fill the sets that they share.
     let crowded = |groups: usize| share_sets::<T>(x.b_col, SPAN / (groups * S::LANES));
-    let wide = S::LANES > GROUP / 2;
-    let (most, least) = if wide { (WIDER, WIDER) } else { (GROUPS, GROUPS / 2) };
-    let (full, very) = (crowded(most), crowded(least));
+    let wide = S::LANES * size_of::<T>() == LINE;
     // SAFETY: the caller's promise.
     unsafe {
-        if x.n < S::LANES || (far && (very || most * S::LANES > STREAMS)) {
+        if x.n < S::LANES || (far && !wide && (crowded(GROUPS / 2) || GROUPS * S::LANES > STREAMS)) {
             for j in (0..x.n).step_by(S::LANES) {
                 single(s, x, j, (x.n - j).min(S::LANES));
             }
-            return;
-        }
-        let j = match (full, very) {
-            (false, _) if wide => groups::<S, T, WIDER>(s, x),
-            (false, _) => groups::<S, T, GROUPS>(s, x),
-            (true, false) => groups::<S, T, FEWER>(s, x),
-            (true, true) => 0,
-        };
-        // Whole chunks first, then what is left of k in all columns.
-        let whole = x.k / CHUNK;
-        for (first, chunks, steps) in [(0, whole, CHUNK), (whole, 1, x.k % CHUNK)] {
-            if chunks * steps > 0 {
-                side_by_side(s, x, j, (first, chunks), steps);
-            }
+        } else if wide && (far || crowded(if S::LANES == GROUP { WIDER } else { 1 })) {
+            // One group alone; a chain of fewer lanes waits for its own sums, and is the last resort.
+            remaining::<S, T, 1>(s, x, 0);
+        } else {
+            let j = match (crowded(GROUPS), crowded(GROUPS / 2)) {
+                _ if wide => groups::<S, T, WIDER>(s, x),
+                (false, _) => groups::<S, T, GROUPS>(s, x),
+                (true, false) => groups::<S, T, FEWER>(s, x),
+                (true, true) => 0,
+            };
+            remaining::<S, T, CHUNKS>(s, x, j);
         }
     }
 }
@@ -421,26 +416,41 @@ unsafe fn dense<T: Float>(x: &Gemv<T>, p: usize, copy: &mut [MaybeUninit<T>]) ->
     copy.as_ptr().cast()
 }
 
+/// The columns of C from `j` on, `N` chunks side by side: whole chunks first, then what is left of k in all columns.
+///
+/// # Safety
+/// See [`GemvFn`]; there are `LANES` columns or more in all.
+#[inline(always)]
+unsafe fn remaining<S: Simd<T>, T: Float, const N: usize>(s: S, x: &Gemv<T>, j: usize) {
+    let whole = x.k / CHUNK;
+    for (first, chunks, steps) in [(0, whole, CHUNK), (whole, 1, x.k % CHUNK)] {
+        if chunks * steps > 0 {
+            // SAFETY: the caller's promise.
+            unsafe { side_by_side::<S, T, N>(s, x, j, (first, chunks), steps) };
+        }
+    }
+}
+
 /// Adds to the columns of C from `j` on the sums of `chunks` chunks from the `first` on, all of `steps` steps.
 ///
 /// # Safety
 /// See [`GemvFn`]; there are so many, and `LANES` columns or more in all.
 #[inline(always)]
-unsafe fn side_by_side<S: Simd<T>, T: Float>(
+unsafe fn side_by_side<S: Simd<T>, T: Float, const N: usize>(
     s: S,
     x: &Gemv<T>,
     j: usize,
     (first, chunks): (usize, usize),
     steps: usize,
 ) {
-    let mut copy = [[MaybeUninit::<T>::uninit(); CHUNK]; CHUNKS];
+    let mut copy = [[MaybeUninit::<T>::uninit(); CHUNK]; N];
     // Chunks of the same columns before those of others: columns that are a power of two apart share a few sets of the
     // first cache, which does not hold the lines of more than a group.
     let (mut j, mut chunk) = (j, first);
     while j < x.n {
-        let (mut a, mut b, mut places) = ([x.a; CHUNKS], [x.b; CHUNKS], [(j, chunk); CHUNKS]);
+        let (mut a, mut b, mut places) = ([x.a; N], [x.b; N], [(j, chunk); N]);
         let mut len = 0;
-        for i in 0..CHUNKS {
+        for i in 0..N {
             // Where there are not enough, the first is computed again and dropped.
             if j < x.n {
                 places[i] = (j, chunk);
@@ -457,9 +467,9 @@ unsafe fn side_by_side<S: Simd<T>, T: Float>(
             // SAFETY: `steps` elements of A.
             a[i] = unsafe { dense(x, p, &mut copy[i][..steps]) };
         }
-        let next = if steps == CHUNK && j < x.n { CHUNKS.div_ceil(chunks) * S::LANES } else { 0 };
+        let next = if N > 1 && steps == CHUNK && j < x.n { N.div_ceil(chunks) * S::LANES } else { 0 };
         // SAFETY: `steps` elements of A, and of `LANES` columns of B.
-        let [sums] = unsafe { chains::<S, T, CHUNKS, 1, false>(s, [a], b, x.b_col, steps, next) };
+        let [sums] = unsafe { chains::<S, T, N, 1, false>(s, [a], b, x.b_col, steps, next) };
         for (sum, (j, chunk)) in sums.into_iter().zip(places).take(len) {
             // SAFETY: the columns of C from j on.
             unsafe { add_last(s, x, chunk, (j, x.n.min(j + S::LANES)), sum) };
@@ -616,6 +626,8 @@ unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHA
     b_col: isize,
 ) {
     let half = S::LANES / 2;
+    // Left alone the compiler mixes the chains, and spills. Several rows with many registers are slower for it.
+    let ordered = M == 1 || S::REGISTERS < 32;
     // SAFETY: an element of A.
     let splat = |m: usize, i: usize, r: usize| s.splat(unsafe { *a[m][i].add(p + r) });
     // Some operands stay in registers: the squares of all groups where there are two rows.
@@ -634,8 +646,10 @@ unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHA
             }
         }
         for i in 0..N {
-            let next = &mut b[(i + 1) % N];
-            (sums[M - 1][i], *next) = s.in_order(sums[M - 1][i], *next);
+            if ordered {
+                let next = &mut b[(i + 1) % N];
+                (sums[M - 1][i], *next) = s.in_order(sums[M - 1][i], *next);
+            }
         }
         return;
     }
@@ -655,10 +669,11 @@ unsafe fn halves<S: Simd<T>, T: Float, const N: usize, const M: usize, const SHA
                 sums[i] = s.fma(av, step, sums[i]);
             }
         }
-        // Left alone the compiler mixes the chains, and spills.
-        let next = &mut b[(i + 1) % N];
-        for sums in sums.iter_mut() {
-            (sums[i], *next) = s.in_order(sums[i], *next);
+        if ordered {
+            let next = &mut b[(i + 1) % N];
+            for sums in sums.iter_mut() {
+                (sums[i], *next) = s.in_order(sums[i], *next);
+            }
         }
     }
 }

@@ -239,16 +239,21 @@ pub(super) unsafe fn load_half<S: Simd<T>, T: Float, const UPPER: bool>(
     from: *const T,
     line: isize,
 ) -> [S::V; GROUP] {
-    let half = S::LANES / 2;
+    let (half, apart) = (S::LANES / 2, S::APART);
     let mut rows = [s.splat(T::ZERO); GROUP];
     for (r, row) in rows[..half].iter_mut().enumerate() {
-        let from = from.wrapping_offset(r as isize * line);
-        // SAFETY: lines r and r + half.
-        *row = unsafe { s.load_halves::<UPPER>(from, from.wrapping_offset(half as isize * line)) };
+        let from = from.wrapping_offset((r + (r & apart)) as isize * line);
+        // SAFETY: two lines of the square.
+        *row = unsafe { s.load_halves::<UPPER>(from, from.wrapping_offset(apart as isize * line)) };
     }
-    turn::<S, T, 1>(s, &mut rows, half);
-    turn::<S, T, 2>(s, &mut rows, half);
-    turn::<S, T, 4>(s, &mut rows, half);
+    turn::<S, T, 1>(s, &mut rows[..half], apart);
+    turn::<S, T, 2>(s, &mut rows[..half], apart);
+    turn::<S, T, 4>(s, &mut rows[..half], apart);
+    if apart < half {
+        for r in 0..apart {
+            (rows[r], rows[r + apart]) = s.even_odd(rows[r], rows[r + apart]);
+        }
+    }
     rows
 }
 
@@ -273,18 +278,18 @@ pub(super) unsafe fn load_part<S: Simd<T>, T: Float>(
             *row = unsafe { s.load_masked(from.wrapping_offset(r as isize * line), along) };
         }
     }
-    turn::<S, T, 1>(s, &mut rows, S::LANES);
-    turn::<S, T, 2>(s, &mut rows, S::LANES);
-    turn::<S, T, 4>(s, &mut rows, S::LANES);
-    turn::<S, T, 8>(s, &mut rows, S::LANES);
+    turn::<S, T, 1>(s, &mut rows[..S::LANES], S::LANES);
+    turn::<S, T, 2>(s, &mut rows[..S::LANES], S::LANES);
+    turn::<S, T, 4>(s, &mut rows[..S::LANES], S::LANES);
+    turn::<S, T, 8>(s, &mut rows[..S::LANES], S::LANES);
     rows
 }
 
-/// One stage of a transposition of `n` vectors: swaps the off-diagonal blocks of each square of 2 D x 2 D.
+/// One stage of the transposition of squares of `side` lanes: swaps the off-diagonal blocks of each part of 2 D x 2 D.
 #[inline(always)]
-fn turn<S: Simd<T>, T: Float, const D: usize>(s: S, rows: &mut [S::V; GROUP], n: usize) {
-    if D < n {
-        for i in 0..n {
+fn turn<S: Simd<T>, T: Float, const D: usize>(s: S, rows: &mut [S::V], side: usize) {
+    if D < side {
+        for i in 0..rows.len() {
             if i & D == 0 {
                 (rows[i], rows[i | D]) = s.trn::<D>(rows[i], rows[i | D]);
             }

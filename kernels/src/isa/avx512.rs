@@ -29,6 +29,24 @@ fn run<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// See [`Simd::in_order`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[inline]
+fn in_order<T>(v: __m512, p: *const T) -> (__m512, *const T) {
+    #[cfg(not(miri))]
+    {
+        let (mut v, mut p) = (v, p);
+        // SAFETY: no instruction at all; the values stay in their registers.
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through it here")]
+        unsafe {
+            std::arch::asm!("/* {0} {1} */", inout(zmm_reg) v, inout(reg) p, options(nomem, nostack, preserves_flags));
+        }
+        (v, p)
+    }
+    #[cfg(miri)]
+    (v, p)
+}
+
 impl Isa for Avx512 {
     const NAME: &'static str = "avx512";
 
@@ -48,6 +66,7 @@ impl Simd<f32> for Avx512 {
     type Mask = __mmask16;
     const LANES: usize = 16;
     const EMBEDDED: bool = true;
+    const APART: usize = <Self as Simd<f32>>::LANES / 4;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -63,6 +82,11 @@ impl Simd<f32> for Avx512 {
     unsafe fn load_halves<const UPPER: bool>(self, p: *const f32, q: *const f32) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { _mm512_castpd_ps(<Self as Simd<f64>>::load_halves::<UPPER>(self, p.cast(), q.cast())) }
+    }
+    #[inline(always)]
+    fn in_order(self, v: __m512, p: *const f32) -> (__m512, *const f32) {
+        // SAFETY: the token.
+        unsafe { in_order(v, p) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
@@ -148,6 +172,11 @@ impl Simd<f32> for Avx512 {
         }
     }
     #[inline(always)]
+    fn even_odd(self, a: __m512, b: __m512) -> (__m512, __m512) {
+        // SAFETY: the token.
+        unsafe { (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)) }
+    }
+    #[inline(always)]
     fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
         // SAFETY: the token.
         unsafe { _mm512_mask_blend_ps(mask, no, yes) }
@@ -159,6 +188,7 @@ impl Simd<f64> for Avx512 {
     type Mask = __mmask8;
     const LANES: usize = 8;
     const EMBEDDED: bool = true;
+    const APART: usize = <Self as Simd<f64>>::LANES / 4;
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m512d {
@@ -178,6 +208,13 @@ impl Simd<f64> for Avx512 {
             let (p, q) = (p.add(first), q.add(first));
             _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(_mm256_loadu_pd(p)), _mm256_loadu_pd(q))
         }
+    }
+    #[inline(always)]
+    fn in_order(self, v: __m512d, p: *const f64) -> (__m512d, *const f64) {
+        // SAFETY: the token.
+        let (v, p) = unsafe { in_order(_mm512_castpd_ps(v), p) };
+        // SAFETY: the token.
+        (unsafe { _mm512_castps_pd(v) }, p)
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f64, v: __m512d) {
@@ -257,6 +294,11 @@ impl Simd<f64> for Avx512 {
                 _ => (_mm512_shuffle_f64x2::<0x44>(a, b), _mm512_shuffle_f64x2::<0xee>(a, b)),
             }
         }
+    }
+    #[inline(always)]
+    fn even_odd(self, a: __m512d, b: __m512d) -> (__m512d, __m512d) {
+        // SAFETY: the token.
+        unsafe { (_mm512_shuffle_f64x2::<0x88>(a, b), _mm512_shuffle_f64x2::<0xdd>(a, b)) }
     }
     #[inline(always)]
     fn select(self, mask: __mmask8, yes: __m512d, no: __m512d) -> __m512d {
