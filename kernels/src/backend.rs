@@ -1,5 +1,6 @@
 //! The table: a row for each instruction set, as plain data and function pointers.
 
+use crate::CHUNK;
 use crate::Element;
 use crate::cpu::Cpu;
 use crate::error::{Error, Result};
@@ -109,16 +110,19 @@ impl<T: Float> Kernel<T> {
 
     /// Rows and columns of the tiles of a problem: the tallest, but where its columns are those of one odd tile, which
     /// is lower and a vector wider, and keeps the FMA units busier than a tall tile and a thin rest; or where they make
-    /// low tiles without a thin rest, and B is in the first cache.
+    /// low tiles without a thin rest, and B is in the first cache, or of one such tile's columns, and read `in_place` or
+    /// shallow.
     #[inline]
-    pub(crate) fn cut(&self, (m, k, n): (usize, usize, usize)) -> (usize, usize) {
+    pub(crate) fn cut(&self, (m, k, n): (usize, usize, usize), in_place: bool) -> (usize, usize) {
         let odd = self.nr + self.lanes;
-        let one = m > self.wide && m <= self.mr;
-        if self.wide > 0 && n > self.nr && n <= odd && !one {
+        let single = m > self.wide && m <= self.mr;
+        if self.wide > 0 && n > self.nr && n <= odd && !single {
             return (self.wide, odd);
         }
         let low = 2 * self.nr;
-        if self.low > 0 && m > self.mr && n >= low && k.saturating_mul(n) <= NEAREST / size_of::<T>() {
+        let near = k.saturating_mul(n) <= NEAREST / size_of::<T>() && n >= low;
+        let one = n == low && (in_place || k <= CHUNK);
+        if self.low > 0 && m > self.mr && (near || one) {
             // Lanes, and so the columns of a panel, are a power of two.
             let rest = n & (low - 1);
             if rest == 0 || rest > self.nr {

@@ -40,7 +40,8 @@ pub(crate) const TILE_MAX: usize = 512;
 ///   room, if any, is for `mr * k` elements.
 pub(crate) unsafe fn run<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, room: Option<(*mut T, Precision)>) {
     // Packed panels are of mr rows; others are as equal as can be.
-    let (most, width) = if x.a.packed { (kernel.mr, kernel.width(x.m)) } else { kernel.cut((x.m, x.k, x.n)) };
+    let (most, width) =
+        if x.a.packed { (kernel.mr, kernel.width(x.m)) } else { kernel.cut((x.m, x.k, x.n), !x.b.packed) };
     for (part, (i, rows)) in split(x.m, most).enumerate() {
         let (i, rows) = if x.a.packed { (part * most, most.min(x.m - part * most)) } else { (i, rows) };
         let mut a = x.a.at(i, 0);
