@@ -325,7 +325,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
             for (g, at) in group.iter_mut().enumerate() {
                 *at = a.wrapping_add(4 * g);
             }
-        } else if S::EMBEDDED && MR > 4 && SHARE * NV <= PANEL && t.a_col == 1 {
+        } else if !S::LANE_FMA && MR > 4 && SHARE * NV <= PANEL && t.a_col == 1 {
             // A's rows are, so that a step is a constant distance.
             while left >= STEPS {
                 for p in 0..STEPS {
