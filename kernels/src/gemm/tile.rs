@@ -244,6 +244,44 @@ unsafe fn step<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
     }
 }
 
+/// [`STEPS`] steps, written out: for step p and vector j, row i of A is found `at` a place. B is where the first row is,
+/// and how far the next and the next but one are. Returns the place of the row after these.
+///
+/// # Safety
+/// These columns and rows are readable.
+#[inline(always)]
+unsafe fn steps<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHARE: usize>(
+    row: &Row<S, T, SHARE>,
+    acc: &mut [[S::V; NV]; MR],
+    at: impl Fn(usize, usize, usize) -> *const T,
+    (mut b, one, two): (*const T, isize, isize),
+    b_panel: isize,
+) -> *const T {
+    for p in [0, 2] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            step(
+                row,
+                acc,
+                #[inline(always)]
+                |i, j| at(p, i, j),
+                b,
+                b_panel,
+            );
+            step(
+                row,
+                acc,
+                #[inline(always)]
+                |i, j| at(p + 1, i, j),
+                b.wrapping_offset(one),
+                b_panel,
+            );
+        }
+        b = opaque(b.wrapping_offset(two));
+    }
+    b
+}
+
 /// `SHARE` says how many rows share the last vector: 0 where a row has all of it, 1 where it has some lanes of its own.
 ///
 /// # Safety
@@ -299,10 +337,36 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                 left -= S::LANES;
             }
         }
+        // Where it pays for what it adds to the program: with few registers a mask leaves none for it.
+        let rows = if S::REGISTERS < 32 { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL };
+        // Rows of B are found as every other one and the next, and A's elements at constant distances where they can be.
+        let (one, two) = (t.b_row, opaque_stride(times(2, t.b_row)));
         if S::EMBEDDED && MR > 4 && SHARE == 0 && t.a_row == 1 {
-            // A's columns are contiguous, so that an element is at a constant distance, and an FMA can read it: half of
-            // them do, by a pointer of their own, as the compiler would read it once for both vectors.
+            // A's columns are contiguous, so that an FMA can read an element: half of them do, by a pointer of their
+            // own, as the compiler would read it once for both vectors.
+            let twins = |a: *const T, twin: *const T, i: usize, j: usize| {
+                (if NV == PANEL && i % 2 == 1 && j == 1 { twin } else { a }).wrapping_add(i)
+            };
             let (mut a, mut twin) = (group[0], opaque(group[0]));
+            // Hidden, or it becomes an index, with which an FMA that reads memory counts as two instructions.
+            let next = |a: *const T, apart: isize| opaque(a.wrapping_offset(apart));
+            if NV == PANEL && t.a_col == MR as isize {
+                while left >= STEPS {
+                    // SAFETY: these columns of A and rows of B.
+                    b = unsafe {
+                        steps(
+                            &row,
+                            &mut acc,
+                            #[inline(always)]
+                            |p, i, j| twins(a, twin, p * MR + i, j),
+                            (b, one, two),
+                            t.b_panel,
+                        )
+                    };
+                    (a, twin) = (next(a, (STEPS * MR) as isize), next(twin, (STEPS * MR) as isize));
+                    left -= STEPS;
+                }
+            }
             while left >= STEPS {
                 for _ in 0..STEPS {
                     // SAFETY: column p of A and row p of B.
@@ -311,37 +375,33 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                             &row,
                             &mut acc,
                             #[inline(always)]
-                            |i, j| (if NV == PANEL && i % 2 == 1 && j == 1 { twin } else { a }).wrapping_add(i),
+                            |i, j| twins(a, twin, i, j),
                             b,
                             t.b_panel,
                         );
                     }
                     b = opaque(b.wrapping_offset(t.b_row));
-                    // Hidden, or it becomes an index, with which an FMA that reads memory counts as two instructions.
-                    (a, twin) = (opaque(a.wrapping_offset(t.a_col)), opaque(twin.wrapping_offset(t.a_col)));
+                    (a, twin) = (next(a, t.a_col), next(twin, t.a_col));
                 }
                 left -= STEPS;
             }
             for (g, at) in group.iter_mut().enumerate() {
                 *at = a.wrapping_add(4 * g);
             }
-        } else if !S::LANE_FMA && MR > 4 && SHARE * NV <= PANEL && t.a_col == 1 {
-            // A's rows are, so that a step is a constant distance.
+        } else if !S::LANE_FMA && MR > 4 && rows && t.a_col == 1 {
+            // A's rows are.
             while left >= STEPS {
-                for p in 0..STEPS {
-                    // SAFETY: column p of A and row p of B.
-                    unsafe {
-                        step(
-                            &row,
-                            &mut acc,
-                            #[inline(always)]
-                            |i, _| group[i / 4].wrapping_offset(a_row[i % 4]).wrapping_add(p),
-                            b,
-                            t.b_panel,
-                        );
-                    }
-                    b = opaque(b.wrapping_offset(t.b_row));
-                }
+                // SAFETY: as above.
+                b = unsafe {
+                    steps(
+                        &row,
+                        &mut acc,
+                        #[inline(always)]
+                        |p, i, _| group[i / 4].wrapping_offset(a_row[i % 4]).wrapping_add(p),
+                        (b, one, two),
+                        t.b_panel,
+                    )
+                };
                 for a in group.iter_mut().take(MR.div_ceil(4)) {
                     *a = opaque(a.wrapping_add(STEPS));
                 }
