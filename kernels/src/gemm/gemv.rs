@@ -467,6 +467,7 @@ unsafe fn side_by_side<S: Simd<T>, T: Float, const N: usize>(
             // SAFETY: `steps` elements of A.
             a[i] = unsafe { dense(x, p, &mut copy[i][..steps]) };
         }
+        // One chunk alone is a few streams, which the CPU fetches by itself.
         let next = if N > 1 && steps == CHUNK && j < x.n { N.div_ceil(chunks) * S::LANES } else { 0 };
         // SAFETY: `steps` elements of A, and of `LANES` columns of B.
         let [sums] = unsafe { chains::<S, T, N, 1, false>(s, [a], b, x.b_col, steps, next) };
