@@ -93,6 +93,7 @@ impl fmt::Display for Explanation {
                 )?;
             }
         }
-        write!(f, "  jobs     {} along m by {} along n, on {} threads", route.jobs.0, route.jobs.1, self.threads)
+        let ((jm, jn), s) = (route.jobs, if self.threads == 1 { "" } else { "s" });
+        write!(f, "  jobs     {jm} along m by {jn} along n, on {} thread{s}", self.threads)
     }
 }
