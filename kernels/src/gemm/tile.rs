@@ -337,10 +337,12 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                 left -= S::LANES;
             }
         }
-        // Where it pays for what it adds to the program: with few registers a mask leaves none for it.
-        let rows = if S::REGISTERS < 32 { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL };
+        // Whether steps are written out, where that pays for what it adds to the program: with few registers a mask
+        // leaves none for it.
+        let few = S::REGISTERS < 32;
+        let written = !S::LANE_FMA && MR > 4 && if few { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL };
         // Rows of B are found as every other one and the next, and A's elements at constant distances where they can be.
-        let (one, two) = (t.b_row, opaque_stride(times(2, t.b_row)));
+        let (one, two) = (t.b_row, if written { opaque_stride(times(2, t.b_row)) } else { 0 });
         if S::EMBEDDED && MR > 4 && SHARE == 0 && t.a_row == 1 {
             // A's columns are contiguous, so that an FMA can read an element: half of them do, by a pointer of their
             // own, as the compiler would read it once for both vectors.
@@ -388,7 +390,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
             for (g, at) in group.iter_mut().enumerate() {
                 *at = a.wrapping_add(4 * g);
             }
-        } else if !S::LANE_FMA && MR > 4 && rows && t.a_col == 1 {
+        } else if written && t.a_col == 1 {
             // A's rows are.
             while left >= STEPS {
                 // SAFETY: as above.
