@@ -260,6 +260,24 @@ pub(crate) fn prefetch<const FAR: bool>(p: *const impl Sized) {
     let _ = p;
 }
 
+/// Asks for the cache line at `p`, any address at all, to be brought into the first cache to be written.
+#[inline(always)]
+pub(crate) fn prefetch_to_write(p: *const impl Sized) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch never faults, and changes nothing that a program can see; where a CPU has no such instruction,
+    // it does nothing.
+    unsafe {
+        std::arch::asm!("prefetchw [{0}]", in(reg) p, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{0}]", in(reg) p, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), not(miri))))]
+    let _ = p;
+}
+
 /// Adding it rounds a float below 2^22 in size to an integer, which then stands in the low bits.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 

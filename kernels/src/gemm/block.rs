@@ -278,6 +278,10 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space:
     finish(kernel, x, (0, x.m), (0, x.n), x.c.ptr, x.c.row);
 }
 
+/// Depth up to which most of a tile's time is storing it, and bytes from which a C is not in the near caches.
+const SHALLOW: usize = 16;
+const LARGE: usize = 1 << 20;
+
 /// Computes the tile of C at these rows and columns (first and number), from its rows of A. Where C's columns are
 /// adjacent, the epilogue is left to the caller.
 ///
@@ -291,7 +295,8 @@ unsafe fn one<T: Float>(
     (j, cols): (usize, usize),
     a: Matrix<T>,
 ) {
-    let (tile_fn, shape) = choose(kernel, x, rows, cols, a);
+    let (tile_fn, mut shape) = choose(kernel, x, rows, cols, a);
+    shape.fetch_next = x.k <= SHALLOW && j + 2 * cols <= x.n && x.m.saturating_mul(x.n) >= LARGE / size_of::<T>();
     // SAFETY: no kernel reads bf16 numbers.
     unsafe { assert_unchecked(!x.b.bf16 && !x.c.bf16) };
     let (a, b, c) = (a.ptr.cast_const(), x.b.at(0, j).ptr.cast_const(), x.c.at(i, j).ptr);
@@ -336,6 +341,7 @@ fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize
         c_row: x.c.row,
         k: x.k,
         last,
+        fetch_next: false,
     };
     (tile_fn, shape)
 }

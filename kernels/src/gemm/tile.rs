@@ -24,7 +24,7 @@
 use crate::CHUNK;
 use crate::backend::{Backend, Kernel};
 use crate::math::Activation;
-use crate::simd::Simd;
+use crate::simd::{Simd, prefetch_to_write};
 use crate::view::times;
 use std::array::from_fn;
 use std::ops::{Add, Mul};
@@ -61,6 +61,8 @@ pub(crate) struct Shape {
     pub k: usize,
     /// Lanes in use in the last vector, 1 to `LANES`.
     pub last: usize,
+    /// Whether the next tile of C, as wide, is fetched where the old one is not read.
+    pub fetch_next: bool,
 }
 
 /// A micro-kernel.
@@ -456,6 +458,17 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         let apart = opaque_stride(t.c_row);
         let c_row = |i: usize| x.c.wrapping_offset(i as isize * apart);
         if beta == T::ZERO {
+            if SHARE == 0 && MR > 4 && t.fetch_next {
+                // The lines in which its vectors end: where they lie in two, the first ones are near by then. A loop, as
+                // rows written out, in each of the tiles, make the program larger by 15 kB.
+                let (mut c, end) = (c_row(0), c_row(MR));
+                while c != end {
+                    for v in 0..NV {
+                        prefetch_to_write(c.wrapping_add((NV + v + 1) * S::LANES));
+                    }
+                    c = opaque(c.wrapping_offset(apart)).cast_mut();
+                }
+            }
             for i in 0..MR {
                 for j in 0..NV {
                     // SAFETY: vector j of row i of C.
