@@ -314,8 +314,8 @@ unsafe fn one<T: Float>(
     }
 }
 
-/// Depth from which rows share their last vectors: it takes time to part them again.
-const SHARING: usize = 16;
+/// Depth from which special tiles pay: it takes time to part vectors that rows share, and to store half of one.
+const DEEP: usize = 16;
 
 /// The micro-kernel for so many rows and columns, and what it is told of them; `a` is the rows of A, or their panel.
 #[inline(always)]
@@ -324,13 +324,17 @@ fn choose<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, rows: usize, cols: usize
     let vectors = (cols + kernel.lanes - 1) >> log;
     let last = cols - ((vectors - 1) << log);
     let tiles = &kernel.tiles[rows - 1];
+    let masked = tiles.masked[vectors - 1];
     let tile_fn = if vectors == panels(tiles.masked.len()) && last == kernel.lanes {
         tiles.full
-    } else if vectors == tiles.masked.len() && [2, 4].contains(&last) && x.k >= SHARING && last / 4 < tiles.shared.len()
-    {
+    } else if x.k < DEEP {
+        masked
+    } else if vectors == tiles.masked.len() && [2, 4].contains(&last) && last / 4 < tiles.shared.len() {
         tiles.shared[last / 4]
+    } else if vectors == 1 && last <= kernel.lanes / 2 {
+        tiles.half.unwrap_or(masked)
     } else {
-        tiles.masked[vectors - 1]
+        masked
     };
     let shape = Shape {
         a_row: a.row,

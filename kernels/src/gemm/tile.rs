@@ -91,6 +91,16 @@ pub(crate) struct Tiles<T: 'static> {
     /// As wide as the widest of `masked`, where there are any: `shared[0]` for two lanes in the last vector, which
     /// several rows share, and `shared[1]` for four.
     pub shared: &'static [TileFn<T>],
+    /// For half of a vector's columns and fewer, by vectors of that size, which lie in two lines half as often, and of
+    /// which more are loaded in a cycle.
+    pub half: Option<TileFn<T>>,
+}
+
+impl<T: Float> Tiles<T> {
+    /// These, and one of the vectors of `H`.
+    pub(crate) const fn with_half<H: Simd<T>, const MR: usize>(self) -> Self {
+        Self { half: Some(entry::<H, T, MR, 1, 1>), ..self }
+    }
 }
 
 /// What the crate needs of an element type; sealed, as the module is private.
@@ -528,12 +538,17 @@ unsafe fn entry<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SH
 /// The micro-kernel of height `MR`, one vector wide, every lane in use.
 #[cfg(target_arch = "x86_64")]
 pub(crate) const fn tiles1<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
-    Tiles { masked: &[entry::<S, T, MR, 1, 0>], full: entry::<S, T, MR, 1, 0>, shared: &[] }
+    Tiles { masked: &[entry::<S, T, MR, 1, 0>], full: entry::<S, T, MR, 1, 0>, shared: &[], half: None }
 }
 
 /// The micro-kernels of height `MR`, up to two vectors wide.
 pub(crate) const fn tiles2<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
-    Tiles { masked: &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>], full: entry::<S, T, MR, 2, 0>, shared: &[] }
+    Tiles {
+        masked: &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>],
+        full: entry::<S, T, MR, 2, 0>,
+        shared: &[],
+        half: None,
+    }
 }
 
 /// The same for vectors of eight, and one that rows share where they have two or four lanes of it.
@@ -549,7 +564,7 @@ pub(crate) const fn tiles2_shared<S: Simd<T>, T: Float, const MR: usize>() -> Ti
 pub(crate) const fn tiles3<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> {
     let masked = &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>, entry::<S, T, MR, 3, 1>];
     let full = if MR > 3 { entry::<S, T, MR, 2, 0> } else { entry::<S, T, MR, 2, 1> };
-    Tiles { masked, full, shared: &[] }
+    Tiles { masked, full, shared: &[], half: None }
 }
 
 /// The same, and such that rows share their last vector where they have half of it.
@@ -565,6 +580,7 @@ pub(crate) const fn tiles4<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> 
         masked: &[entry::<S, T, MR, 1, 1>, entry::<S, T, MR, 2, 1>, entry::<S, T, MR, 3, 1>, entry::<S, T, MR, 4, 1>],
         full: entry::<S, T, MR, 4, 0>,
         shared: &[],
+        half: None,
     }
 }
 
@@ -584,6 +600,7 @@ pub(crate) const fn tiles8<S: Simd<T>, T: Float, const MR: usize>() -> Tiles<T> 
         ],
         full: entry::<S, T, MR, 8, 0>,
         shared: &[],
+        half: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! AVX2 with FMA: 8 floats or 4 doubles, masked loads for the edges, 16 registers.
 
+use super::avx512;
 use crate::backend::{Backend, Kernel};
 use crate::bf16::Bf16;
 use crate::gemm::tile::{self, Tiles};
@@ -8,9 +9,10 @@ use crate::simd::{Aligned, Isa, Simd, SimdF32};
 use crate::wide::Wide;
 use std::arch::x86_64::*;
 
-/// Proof that the CPU has AVX2 and FMA.
+/// Proof that the CPU has AVX2 and FMA; and if it is `EVEX`, the AVX-512 of that row, in whose encoding the same vectors
+/// have 32 registers and masks of a bit a lane.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(());
+pub(crate) struct Avx2<const EVEX: bool = false>(());
 
 impl Avx2 {
     /// Whether the CPU and the operating system support the instructions.
@@ -25,7 +27,7 @@ fn run<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-impl Isa for Avx2 {
+impl<const EVEX: bool> Isa for Avx2<EVEX> {
     const NAME: &'static str = "avx2";
 
     #[inline(always)]
@@ -34,8 +36,13 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     fn run<R>(self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: the token proves the features.
-        unsafe { run(f) }
+        if EVEX {
+            // SAFETY: the token proves the features.
+            unsafe { avx512::run(f) }
+        } else {
+            // SAFETY: as above.
+            unsafe { run(f) }
+        }
     }
 }
 
@@ -137,11 +144,11 @@ static WINDOW_F32: Aligned<[i32; 16]> = Aligned([-1, -1, -1, -1, -1, -1, -1, -1,
 /// The same for 4 doubles.
 static WINDOW_F64: Aligned<[i64; 8]> = Aligned([-1, -1, -1, -1, 0, 0, 0, 0]);
 
-impl Simd<f32> for Avx2 {
+impl<const EVEX: bool> Simd<f32> for Avx2<EVEX> {
     type V = __m256;
     type Mask = __m256i;
     const LANES: usize = 8;
-    const REGISTERS: usize = 16;
+    const REGISTERS: usize = if EVEX { 32 } else { 16 };
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
@@ -183,7 +190,7 @@ impl Simd<f32> for Avx2 {
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f32, mask: __m256i) -> __m256 {
         // SAFETY: the token; the caller's promise.
-        unsafe { _mm256_maskload_ps(p, mask) }
+        unsafe { if EVEX { _mm256_maskz_loadu_ps(_mm256_movepi32_mask(mask), p) } else { _mm256_maskload_ps(p, mask) } }
     }
     #[inline(always)]
     unsafe fn load_repeated(self, p: *const f32, n: usize) -> __m256 {
@@ -199,7 +206,13 @@ impl Simd<f32> for Avx2 {
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f32, mask: __m256i, v: __m256) {
         // SAFETY: the token; the caller's promise.
-        unsafe { store_first_f32(p, mask, v) }
+        unsafe {
+            if EVEX {
+                _mm256_mask_storeu_ps(p, _mm256_movepi32_mask(mask), v);
+            } else {
+                store_first_f32(p, mask, v);
+            }
+        }
     }
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
@@ -270,11 +283,11 @@ impl Simd<f32> for Avx2 {
     }
 }
 
-impl Simd<f64> for Avx2 {
+impl<const EVEX: bool> Simd<f64> for Avx2<EVEX> {
     type V = __m256d;
     type Mask = __m256i;
     const LANES: usize = 4;
-    const REGISTERS: usize = 16;
+    const REGISTERS: usize = if EVEX { 32 } else { 16 };
 
     #[inline(always)]
     fn splat(self, x: f64) -> __m256d {
@@ -312,7 +325,7 @@ impl Simd<f64> for Avx2 {
     #[inline(always)]
     unsafe fn load_masked(self, p: *const f64, mask: __m256i) -> __m256d {
         // SAFETY: the token; the caller's promise.
-        unsafe { _mm256_maskload_pd(p, mask) }
+        unsafe { if EVEX { _mm256_maskz_loadu_pd(_mm256_movepi64_mask(mask), p) } else { _mm256_maskload_pd(p, mask) } }
     }
     #[inline(always)]
     unsafe fn load_repeated(self, p: *const f64, n: usize) -> __m256d {
@@ -322,7 +335,13 @@ impl Simd<f64> for Avx2 {
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f64, mask: __m256i, v: __m256d) {
         // SAFETY: the token; the caller's promise.
-        unsafe { store_first_f64(p, mask, v) }
+        unsafe {
+            if EVEX {
+                _mm256_mask_storeu_pd(p, _mm256_movepi64_mask(mask), v);
+            } else {
+                store_first_f64(p, mask, v);
+            }
+        }
     }
     #[inline(always)]
     fn add(self, a: __m256d, b: __m256d) -> __m256d {
@@ -488,9 +507,9 @@ pub(crate) static ROW: Backend = row();
 /// The row of these vectors.
 pub(crate) const fn row() -> Backend {
     Backend {
-        name: Avx2::NAME,
+        name: <Avx2>::NAME,
         about: "AVX2 and FMA",
-        supported: Avx2::detect,
+        supported: <Avx2>::detect,
         bits_match: true,
         f32: Kernel::new::<Avx2>(F32),
         f64: Kernel::new::<Avx2>(F64),

@@ -1,5 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, masks for the edges, 32 registers.
 
+use super::avx2::Avx2;
 use crate::backend::{Backend, Kernel};
 use crate::bf16::Bf16;
 use crate::gemm::tile::{self, Tiles};
@@ -25,7 +26,7 @@ impl Avx512 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 #[inline]
-fn run<R>(f: impl FnOnce() -> R) -> R {
+pub(super) fn run<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
@@ -383,19 +384,22 @@ impl SimdF32 for Avx512 {
     }
 }
 
+/// Half of a vector.
+type Half = Avx2<true>;
+
 const F32: &[Tiles<f32>] = &[
     tile::tiles8::<Avx512, f32, 1>(),
     tile::tiles8::<Avx512, f32, 2>(),
     tile::tiles4::<Avx512, f32, 3>(),
-    tile::tiles4::<Avx512, f32, 4>(),
-    tile::tiles4::<Avx512, f32, 5>(),
-    tile::tiles4::<Avx512, f32, 6>(),
-    tile::tiles2::<Avx512, f32, 7>(),
-    tile::tiles2::<Avx512, f32, 8>(),
-    tile::tiles2::<Avx512, f32, 9>(),
-    tile::tiles2::<Avx512, f32, 10>(),
-    tile::tiles2::<Avx512, f32, 11>(),
-    tile::tiles2::<Avx512, f32, 12>(),
+    tile::tiles4::<Avx512, f32, 4>().with_half::<Half, 4>(),
+    tile::tiles4::<Avx512, f32, 5>().with_half::<Half, 5>(),
+    tile::tiles4::<Avx512, f32, 6>().with_half::<Half, 6>(),
+    tile::tiles2::<Avx512, f32, 7>().with_half::<Half, 7>(),
+    tile::tiles2::<Avx512, f32, 8>().with_half::<Half, 8>(),
+    tile::tiles2::<Avx512, f32, 9>().with_half::<Half, 9>(),
+    tile::tiles2::<Avx512, f32, 10>().with_half::<Half, 10>(),
+    tile::tiles2::<Avx512, f32, 11>().with_half::<Half, 11>(),
+    tile::tiles2::<Avx512, f32, 12>().with_half::<Half, 12>(),
     tile::tiles1::<Avx512, f32, 13>(),
     tile::tiles1::<Avx512, f32, 14>(),
     tile::tiles1::<Avx512, f32, 15>(),
@@ -406,15 +410,15 @@ const F64: &[Tiles<f64>] = &[
     tile::tiles8::<Avx512, f64, 1>(),
     tile::tiles8::<Avx512, f64, 2>(),
     tile::tiles4::<Avx512, f64, 3>(),
-    tile::tiles4::<Avx512, f64, 4>(),
-    tile::tiles4::<Avx512, f64, 5>(),
-    tile::tiles4::<Avx512, f64, 6>(),
-    tile::tiles2::<Avx512, f64, 7>(),
-    tile::tiles2::<Avx512, f64, 8>(),
-    tile::tiles2::<Avx512, f64, 9>(),
-    tile::tiles2::<Avx512, f64, 10>(),
-    tile::tiles2::<Avx512, f64, 11>(),
-    tile::tiles2::<Avx512, f64, 12>(),
+    tile::tiles4::<Avx512, f64, 4>().with_half::<Half, 4>(),
+    tile::tiles4::<Avx512, f64, 5>().with_half::<Half, 5>(),
+    tile::tiles4::<Avx512, f64, 6>().with_half::<Half, 6>(),
+    tile::tiles2::<Avx512, f64, 7>().with_half::<Half, 7>(),
+    tile::tiles2::<Avx512, f64, 8>().with_half::<Half, 8>(),
+    tile::tiles2::<Avx512, f64, 9>().with_half::<Half, 9>(),
+    tile::tiles2::<Avx512, f64, 10>().with_half::<Half, 10>(),
+    tile::tiles2::<Avx512, f64, 11>().with_half::<Half, 11>(),
+    tile::tiles2::<Avx512, f64, 12>().with_half::<Half, 12>(),
     tile::tiles1::<Avx512, f64, 13>(),
     tile::tiles1::<Avx512, f64, 14>(),
     tile::tiles1::<Avx512, f64, 15>(),
