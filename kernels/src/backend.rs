@@ -44,6 +44,8 @@ pub struct Kernel<T: 'static> {
     /// Rows of the tallest tile that is two panels wide, if it has as many sums as the tallest, else 0. Its steps are
     /// fewer instructions, but read twice as much of B.
     low: usize,
+    /// Whether its tiles fetch the rows of B ahead, so that one as large as the second cache can be read where it lies.
+    pub(crate) fetches: bool,
     /// Columns of C from which A is packed, whose panels the micro-kernels read with fewer instructions than its rows.
     pub(crate) pack_columns: usize,
     /// The micro-kernels by height, from 1; the taller, the narrower. Those above `mr`, which are narrower than `nr`,
@@ -69,6 +71,7 @@ impl<T: Float> Kernel<T> {
             nr: PANEL * S::LANES,
             wide: odd(tiles),
             low: if S::EMBEDDED { low(tiles) } else { 0 },
+            fetches: S::EMBEDDED,
             pack_columns: if S::EMBEDDED { 12 * PANEL * S::LANES } else { usize::MAX },
             tiles,
             pack: pack::<S, T>,

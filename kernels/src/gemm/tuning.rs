@@ -81,14 +81,8 @@ impl Tuning {
     /// (see `docs/design.md` and `docs/experiments.md`).
     pub(crate) fn model<T: Float>(kernel: &Kernel<T>, cpu: &Cpu) -> Self {
         let block = cpu.l2() / 2 / size_of::<T>();
-        Self {
-            block,
-            kc: deepest(block, 8 * kernel.nr),
-            pack_rows: 160,
-            near: block,
-            pack_rows_far: 24,
-            thread_work: 2_000_000,
-        }
+        let (near, pack_rows_far) = if kernel.fetches { (2 * block, 40) } else { (block, 24) };
+        Self { block, kc: deepest(block, 8 * kernel.nr), pack_rows: 160, near, pack_rows_far, thread_work: 2_000_000 }
     }
 
     /// Rows that earn the copy of a B (`k` x `n`) that could be read where it lies; whether its rows are `crowded` into
@@ -193,6 +187,8 @@ mod tests {
         let model = Tuning::model(kernel, &cpu);
         // Half of the second cache, in numbers of four bytes.
         assert_eq!([model.block, model.near], [32 << 10; 2]);
+        #[cfg(target_arch = "x86_64")]
+        assert_eq!(Tuning::model(&crate::isa::avx512::ROW.f32, &cpu).near, 64 << 10);
         assert_eq!(model.kc, deepest(32 << 10, 8 * kernel.nr));
         let depths = [(1000, 128), (100_000, 128), (128 << 10, 256), (1 << 20, 128)];
         assert_eq!(depths.map(|(block, columns)| deepest(block, columns)), [256, 768, 512, 1024]);
