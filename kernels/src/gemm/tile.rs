@@ -276,7 +276,7 @@ unsafe fn steps<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SH
     b_panel: isize,
 ) -> *const T {
     for p in [0, 2] {
-        for ahead in ahead.into_iter().filter(|_| S::EMBEDDED) {
+        for ahead in ahead.into_iter().filter(|_| S::EMBEDDED && NV > 1) {
             for line in (0..NV.min(PANEL) * S::LANES).step_by(LINE / size_of::<T>()) {
                 prefetch::<false>(b.wrapping_offset(ahead).wrapping_add(line));
             }
@@ -366,9 +366,10 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         let written = !S::LANE_FMA && MR > 4 && if few { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL };
         // Rows of B are found as every other one and the next, and A's elements at constant distances where they can be.
         let (one, two) = (t.b_row, if written { opaque_stride(times(2, t.b_row)) } else { 0 });
+        let fetches = written && S::EMBEDDED && NV > 1;
         let ahead = [AHEAD, AHEAD + 1].map(
             #[inline(always)]
-            |rows| opaque_stride(times(rows, t.b_row)),
+            |rows| if fetches { opaque_stride(times(rows, t.b_row)) } else { 0 },
         );
         if S::EMBEDDED && MR > 4 && SHARE == 0 && t.a_row == 1 {
             // A's columns are contiguous, so that an FMA can read an element: half of them do, by a pointer of their
