@@ -260,9 +260,20 @@ unsafe fn step<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
     }
 }
 
-/// [`STEPS`] steps, written out: for step p and vector j, row i of A is found `at` a place. B is where the first row is,
-/// and how far the next and the next but one are; those that are fetched are so far `ahead` of the first and the next.
-/// Returns the place of the row after these.
+/// Rows of B, as the steps that are written out find them. The strides are in elements.
+struct Rows {
+    /// To the next row.
+    one: isize,
+    /// To the next but one.
+    two: isize,
+    /// To the one that is fetched, and the next.
+    ahead: [isize; 2],
+    /// From one panel's columns to the next's.
+    panel: isize,
+}
+
+/// [`STEPS`] steps, written out: for step p and vector j, row i of A is found `at` a place, and the first row of B at
+/// `b`. Returns the place of the row after these.
 ///
 /// # Safety
 /// These columns and rows are readable.
@@ -271,38 +282,57 @@ unsafe fn steps<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SH
     row: &Row<S, T, SHARE>,
     acc: &mut [[S::V; NV]; MR],
     at: impl Fn(usize, usize, usize) -> *const T,
-    (mut b, one, two): (*const T, isize, isize),
-    ahead: [isize; 2],
-    b_panel: isize,
+    b: *const T,
+    rows: &Rows,
 ) -> *const T {
-    for p in [0, 2] {
-        for ahead in ahead.into_iter().filter(|_| S::EMBEDDED && NV > 1) {
+    // Not a loop, which may stay one.
+    // SAFETY: the caller's promise.
+    unsafe {
+        let b = pair(row, acc, &at, 0, b, rows);
+        pair(row, acc, &at, 2, b, rows)
+    }
+}
+
+/// Steps `p` and `p + 1` of these.
+///
+/// # Safety
+/// As [`steps`].
+#[inline(always)]
+unsafe fn pair<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHARE: usize>(
+    row: &Row<S, T, SHARE>,
+    acc: &mut [[S::V; NV]; MR],
+    at: &impl Fn(usize, usize, usize) -> *const T,
+    p: usize,
+    b: *const T,
+    rows: &Rows,
+) -> *const T {
+    if S::EMBEDDED && NV > 1 {
+        for ahead in rows.ahead {
             for line in (0..NV.min(PANEL) * S::LANES).step_by(LINE / size_of::<T>()) {
                 prefetch::<false>(b.wrapping_offset(ahead).wrapping_add(line));
             }
         }
-        // SAFETY: the caller's promise.
-        unsafe {
-            step(
-                row,
-                acc,
-                #[inline(always)]
-                |i, j| at(p, i, j),
-                b,
-                b_panel,
-            );
-            step(
-                row,
-                acc,
-                #[inline(always)]
-                |i, j| at(p + 1, i, j),
-                b.wrapping_offset(one),
-                b_panel,
-            );
-        }
-        b = opaque(b.wrapping_offset(two));
     }
-    b
+    // SAFETY: the caller's promise.
+    unsafe {
+        step(
+            row,
+            acc,
+            #[inline(always)]
+            |i, j| at(p, i, j),
+            b,
+            rows.panel,
+        );
+        step(
+            row,
+            acc,
+            #[inline(always)]
+            |i, j| at(p + 1, i, j),
+            b.wrapping_offset(rows.one),
+            rows.panel,
+        );
+    }
+    opaque(b.wrapping_offset(rows.two))
 }
 
 /// `SHARE` says how many rows share the last vector: 0 where a row has all of it, 1 where it has some lanes of its own.
@@ -365,12 +395,14 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         let few = S::REGISTERS < 32;
         let written = !S::LANE_FMA && MR > 4 && if few { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL };
         // Rows of B are found as every other one and the next, and A's elements at constant distances where they can be.
-        let (one, two) = (t.b_row, if written { opaque_stride(times(2, t.b_row)) } else { 0 });
+        let hidden = |rows: usize, used: bool| if used { opaque_stride(times(rows, t.b_row)) } else { 0 };
         let fetches = written && S::EMBEDDED && NV > 1;
-        let ahead = [AHEAD, AHEAD + 1].map(
-            #[inline(always)]
-            |rows| if fetches { opaque_stride(times(rows, t.b_row)) } else { 0 },
-        );
+        let rows = Rows {
+            one: t.b_row,
+            two: hidden(2, written),
+            ahead: [hidden(AHEAD, fetches), hidden(AHEAD + 1, fetches)],
+            panel: t.b_panel,
+        };
         if S::EMBEDDED && MR > 4 && SHARE == 0 && t.a_row == 1 {
             // A's columns are contiguous, so that an FMA can read an element: half of them do, by a pointer of their
             // own, as the compiler would read it once for both vectors.
@@ -388,10 +420,9 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                             &row,
                             &mut acc,
                             #[inline(always)]
-                            |p, i, j| twins(a, twin, p * MR + i, j),
-                            (b, one, two),
-                            ahead,
-                            t.b_panel,
+                            |p, i, j| twins(a.wrapping_add(p * MR), twin.wrapping_add(p * MR), i, j),
+                            b,
+                            &rows,
                         )
                     };
                     (a, twin) = (next(a, (STEPS * MR) as isize), next(twin, (STEPS * MR) as isize));
@@ -429,9 +460,8 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                         &mut acc,
                         #[inline(always)]
                         |p, i, _| group[i / 4].wrapping_offset(a_row[i % 4]).wrapping_add(p),
-                        (b, one, two),
-                        ahead,
-                        t.b_panel,
+                        b,
+                        &rows,
                     )
                 };
                 for a in group.iter_mut().take(MR.div_ceil(4)) {
