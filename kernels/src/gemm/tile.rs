@@ -96,6 +96,7 @@ pub(crate) struct Tiles<T: 'static> {
     pub half: Option<TileFn<T>>,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl<T: Float> Tiles<T> {
     /// These, and one of the vectors of `H`.
     pub(crate) const fn with_half<H: Simd<T>, const MR: usize>(self) -> Self {
