@@ -278,8 +278,10 @@ pub(crate) unsafe fn vector<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, space:
     finish(kernel, x, (0, x.m), (0, x.n), x.c.ptr, x.c.row);
 }
 
-/// Depth up to which most of a tile's time is storing it, and bytes from which a C is not in the near caches.
+/// Depth up to which most of a tile's time is storing it.
 const SHALLOW: usize = 16;
+
+/// Bytes from which a C is not in the near caches.
 const LARGE: usize = 1 << 20;
 
 /// Computes the tile of C at these rows and columns (first and number), from its rows of A. Where C's columns are

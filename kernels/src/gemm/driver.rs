@@ -206,6 +206,7 @@ pub(crate) fn route<T: Float>(kernel: &Kernel<T>, x: &Problem<T>, set: Settings<
     }
     // A vector of B comes from adjacent columns, so others must be packed. What is friendly is packed where enough rows
     // read it to earn the copy.
+    // Fetched ahead, rows 2 KiB apart cost nothing.
     let few_sets = if kernel.fetches { 4096 } else { 2048 };
     let enough = tuning.enough(kernel, (x.k, n), crowded::<T>(b.row, few_sets));
     let pack_b = !b.packed && (b.col != 1 || m >= enough || b.bf16);

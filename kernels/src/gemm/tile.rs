@@ -267,8 +267,8 @@ struct Rows {
     one: isize,
     /// To the next but one.
     two: isize,
-    /// To the one that is fetched, and the next.
-    ahead: [isize; 2],
+    /// To the one that is fetched, and the next, where they are.
+    ahead: Option<[isize; 2]>,
     /// From one panel's columns to the next's.
     panel: isize,
 }
@@ -307,8 +307,8 @@ unsafe fn pair<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
     b: *const T,
     rows: &Rows,
 ) -> *const T {
-    if S::EMBEDDED && NV > 1 {
-        for ahead in rows.ahead {
+    if let Some(ahead) = rows.ahead {
+        for ahead in ahead {
             for line in (0..NV.min(PANEL) * S::LANES).step_by(LINE / size_of::<T>()) {
                 prefetch::<false>(b.wrapping_offset(ahead).wrapping_add(line));
             }
@@ -396,12 +396,12 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         let few = S::REGISTERS < 32;
         let written = !S::LANE_FMA && MR > 4 && if few { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL };
         // Rows of B are found as every other one and the next, and A's elements at constant distances where they can be.
-        let hidden = |rows: usize, used: bool| if used { opaque_stride(times(rows, t.b_row)) } else { 0 };
+        let hidden = |rows| opaque_stride(times(rows, t.b_row));
         let fetches = written && S::EMBEDDED && NV > 1;
         let rows = Rows {
             one: t.b_row,
-            two: hidden(2, written),
-            ahead: [hidden(AHEAD, fetches), hidden(AHEAD + 1, fetches)],
+            two: if written { hidden(2) } else { 0 },
+            ahead: if fetches { Some([hidden(AHEAD), hidden(AHEAD + 1)]) } else { None },
             panel: t.b_panel,
         };
         if S::EMBEDDED && MR > 4 && SHARE == 0 && t.a_row == 1 {

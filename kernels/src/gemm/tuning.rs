@@ -22,7 +22,7 @@ impl Blocking {
     /// As deep as a chunk, of so many elements.
     ///
     /// So are those of a B that is read where it lies, for a column of tiles to be in the first cache and few pages; of
-    /// a quarter of the second cache, where every row of tiles finds them. And those beside packed panels of A, which
+    /// half of what is near, where every row of tiles finds them. And those beside packed panels of A, which
     /// stay in the first cache then while all of the block passes: deeper ones, 1024 steps, take 1.1 times as long.
     pub(crate) fn chunk(elements: usize) -> Self {
         Self { kc: CHUNK, nc: elements / CHUNK }

@@ -3,7 +3,7 @@
 use super::avx2::Avx2;
 use crate::backend::{Backend, Kernel};
 use crate::bf16::Bf16;
-use crate::gemm::tile::{self, Tiles};
+use crate::gemm::tile::{self, Float, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
 use crate::wide::Wide;
@@ -387,43 +387,34 @@ impl SimdF32 for Avx512 {
 /// Half of a vector.
 type Half = Avx2<true>;
 
-const F32: &[Tiles<f32>] = &[
-    tile::tiles8::<Avx512, f32, 1>(),
-    tile::tiles8::<Avx512, f32, 2>(),
-    tile::tiles4::<Avx512, f32, 3>(),
-    tile::tiles4::<Avx512, f32, 4>().with_half::<Half, 4>(),
-    tile::tiles4::<Avx512, f32, 5>().with_half::<Half, 5>(),
-    tile::tiles4::<Avx512, f32, 6>().with_half::<Half, 6>(),
-    tile::tiles2::<Avx512, f32, 7>().with_half::<Half, 7>(),
-    tile::tiles2::<Avx512, f32, 8>().with_half::<Half, 8>(),
-    tile::tiles2::<Avx512, f32, 9>().with_half::<Half, 9>(),
-    tile::tiles2::<Avx512, f32, 10>().with_half::<Half, 10>(),
-    tile::tiles2::<Avx512, f32, 11>().with_half::<Half, 11>(),
-    tile::tiles2::<Avx512, f32, 12>().with_half::<Half, 12>(),
-    tile::tiles1::<Avx512, f32, 13>(),
-    tile::tiles1::<Avx512, f32, 14>(),
-    tile::tiles1::<Avx512, f32, 15>(),
-    tile::tiles1::<Avx512, f32, 16>(),
-];
+/// The micro-kernels by height, from 1.
+const fn tiles<T: Float>() -> [Tiles<T>; 16]
+where
+    Avx512: Simd<T>,
+    Half: Simd<T>,
+{
+    [
+        tile::tiles8::<Avx512, T, 1>(),
+        tile::tiles8::<Avx512, T, 2>(),
+        tile::tiles4::<Avx512, T, 3>(),
+        tile::tiles4::<Avx512, T, 4>().with_half::<Half, 4>(),
+        tile::tiles4::<Avx512, T, 5>().with_half::<Half, 5>(),
+        tile::tiles4::<Avx512, T, 6>().with_half::<Half, 6>(),
+        tile::tiles2::<Avx512, T, 7>().with_half::<Half, 7>(),
+        tile::tiles2::<Avx512, T, 8>().with_half::<Half, 8>(),
+        tile::tiles2::<Avx512, T, 9>().with_half::<Half, 9>(),
+        tile::tiles2::<Avx512, T, 10>().with_half::<Half, 10>(),
+        tile::tiles2::<Avx512, T, 11>().with_half::<Half, 11>(),
+        tile::tiles2::<Avx512, T, 12>().with_half::<Half, 12>(),
+        tile::tiles1::<Avx512, T, 13>(),
+        tile::tiles1::<Avx512, T, 14>(),
+        tile::tiles1::<Avx512, T, 15>(),
+        tile::tiles1::<Avx512, T, 16>(),
+    ]
+}
 
-const F64: &[Tiles<f64>] = &[
-    tile::tiles8::<Avx512, f64, 1>(),
-    tile::tiles8::<Avx512, f64, 2>(),
-    tile::tiles4::<Avx512, f64, 3>(),
-    tile::tiles4::<Avx512, f64, 4>().with_half::<Half, 4>(),
-    tile::tiles4::<Avx512, f64, 5>().with_half::<Half, 5>(),
-    tile::tiles4::<Avx512, f64, 6>().with_half::<Half, 6>(),
-    tile::tiles2::<Avx512, f64, 7>().with_half::<Half, 7>(),
-    tile::tiles2::<Avx512, f64, 8>().with_half::<Half, 8>(),
-    tile::tiles2::<Avx512, f64, 9>().with_half::<Half, 9>(),
-    tile::tiles2::<Avx512, f64, 10>().with_half::<Half, 10>(),
-    tile::tiles2::<Avx512, f64, 11>().with_half::<Half, 11>(),
-    tile::tiles2::<Avx512, f64, 12>().with_half::<Half, 12>(),
-    tile::tiles1::<Avx512, f64, 13>(),
-    tile::tiles1::<Avx512, f64, 14>(),
-    tile::tiles1::<Avx512, f64, 15>(),
-    tile::tiles1::<Avx512, f64, 16>(),
-];
+const F32: &[Tiles<f32>] = &tiles();
+const F64: &[Tiles<f64>] = &tiles();
 
 pub(crate) static ROW: Backend = row();
 
