@@ -27,6 +27,7 @@ use crate::math::Activation;
 use crate::simd::{LINE, Simd, prefetch, prefetch_to_write};
 use crate::view::times;
 use std::array::from_fn;
+use std::marker::PhantomData;
 use std::ops::{Add, Mul};
 
 /// One call of a micro-kernel.
@@ -336,6 +337,24 @@ unsafe fn pair<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
     opaque(b.wrapping_offset(rows.two))
 }
 
+/// What is known of a tile when it is compiled. Constants, so that what it does not have is not compiled at all.
+struct Known<S, T, const MR: usize, const NV: usize, const SHARE: usize>(PhantomData<(S, T)>);
+
+impl<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHARE: usize> Known<S, T, MR, NV, SHARE> {
+    /// Whether steps are written out, where that pays for what it adds to the program: with few registers a mask leaves
+    /// none for it.
+    const WRITTEN: bool = {
+        let few = S::REGISTERS < 32;
+        !S::LANE_FMA && MR > 4 && if few { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL }
+    };
+    /// Whether rows of B are fetched.
+    const FETCHES: bool = Self::WRITTEN && S::EMBEDDED && NV > 1;
+    /// Whether FMAs read elements of A, where its columns are contiguous.
+    const EMBEDDED: bool = S::EMBEDDED && MR > 4 && SHARE == 0;
+    /// Whether a mask has no register to stay in.
+    const TIGHT: bool = SHARE == 1 && MR * NV + NV + 2 > S::REGISTERS;
+}
+
 /// `SHARE` says how many rows share the last vector: 0 where a row has all of it, 1 where it has some lanes of its own.
 ///
 /// # Safety
@@ -391,20 +410,15 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                 left -= S::LANES;
             }
         }
-        // Whether steps are written out, where that pays for what it adds to the program: with few registers a mask
-        // leaves none for it.
-        let few = S::REGISTERS < 32;
-        let written = !S::LANE_FMA && MR > 4 && if few { SHARE == 0 && NV == PANEL } else { SHARE * NV <= PANEL };
         // Rows of B are found as every other one and the next, and A's elements at constant distances where they can be.
         let hidden = |rows| opaque_stride(times(rows, t.b_row));
-        let fetches = written && S::EMBEDDED && NV > 1;
         let rows = Rows {
             one: t.b_row,
-            two: if written { hidden(2) } else { 0 },
-            ahead: if fetches { Some([hidden(AHEAD), hidden(AHEAD + 1)]) } else { None },
+            two: if Known::<S, T, MR, NV, SHARE>::WRITTEN { hidden(2) } else { 0 },
+            ahead: if Known::<S, T, MR, NV, SHARE>::FETCHES { Some([hidden(AHEAD), hidden(AHEAD + 1)]) } else { None },
             panel: t.b_panel,
         };
-        if S::EMBEDDED && MR > 4 && SHARE == 0 && t.a_row == 1 {
+        if Known::<S, T, MR, NV, SHARE>::EMBEDDED && t.a_row == 1 {
             // A's columns are contiguous, so that an FMA can read an element: half of them do, by a pointer of their
             // own, as the compiler would read it once for both vectors.
             let twins = |a: *const T, twin: *const T, i: usize, j: usize| {
@@ -413,7 +427,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
             let (mut a, mut twin) = (group[0], opaque(group[0]));
             // Hidden, or it becomes an index, with which an FMA that reads memory counts as two instructions.
             let next = |a: *const T, apart: isize| opaque(a.wrapping_offset(apart));
-            if NV == PANEL && t.a_col == MR as isize {
+            if const { NV == PANEL } && t.a_col == MR as isize {
                 while left >= STEPS {
                     // SAFETY: these columns of A and rows of B.
                     b = unsafe {
@@ -451,7 +465,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
             for (g, at) in group.iter_mut().enumerate() {
                 *at = a.wrapping_add(4 * g);
             }
-        } else if written && t.a_col == 1 {
+        } else if Known::<S, T, MR, NV, SHARE>::WRITTEN && t.a_col == 1 {
             // A's rows are.
             while left >= STEPS {
                 // SAFETY: as above.
@@ -473,8 +487,11 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         }
         for _ in 0..left {
             // Without a register to keep it in, the mask is read each time.
-            let tight = SHARE == 1 && MR * NV + NV + 2 > S::REGISTERS;
-            let mask = if tight { s.first(opaque_stride(t.last.cast_signed()).cast_unsigned()) } else { row.mask };
+            let mask = if Known::<S, T, MR, NV, SHARE>::TIGHT {
+                s.first(opaque_stride(t.last.cast_signed()).cast_unsigned())
+            } else {
+                row.mask
+            };
             let row = Row::<S, T, SHARE> { s, mask };
             let mut bv = [s.splat(T::ZERO); NV];
             for j in 0..NV {
@@ -489,13 +506,13 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
                 for j in 0..own {
                     acc[i][j] = s.fma(av, bv[j], acc[i][j]);
                 }
-                if tight {
+                if Known::<S, T, MR, NV, SHARE>::TIGHT {
                     let g = (i + 1) % MR / 4;
                     for j in 0..NV {
                         (acc[i][j], group[g]) = s.in_order(acc[i][j], group[g]);
                     }
                 }
-                if SHARE > 1 {
+                if const { SHARE > 1 } {
                     let (with, place) = (i / SHARE, i % SHARE);
                     shared_a = if place == 0 { av } else { s.select(s.first(place * lanes), shared_a, av) };
                     if place == SHARE - 1 || i == MR - 1 {
@@ -508,7 +525,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
             }
             b = b.wrapping_offset(t.b_row);
         }
-        if SHARE > 1 {
+        if const { SHARE > 1 } {
             for i in 0..MR {
                 acc[i][NV - 1] = lanes_from(s, shared[i / SHARE], i % SHARE * lanes);
             }
@@ -517,7 +534,7 @@ unsafe fn tile<S: Simd<T>, T: Float, const MR: usize, const NV: usize, const SHA
         let apart = opaque_stride(t.c_row);
         let c_row = |i: usize| x.c.wrapping_offset(i as isize * apart);
         if beta == T::ZERO {
-            if SHARE == 0 && MR > 4 && t.fetch_next {
+            if const { SHARE == 0 && MR > 4 } && t.fetch_next {
                 // The lines in which its vectors end: where they lie in two, the first ones are near by then. A loop, as
                 // rows written out, in each of the tiles, make the program larger by 15 kB.
                 let (mut c, end) = (c_row(0), c_row(MR));
