@@ -161,6 +161,23 @@ pub fn compete<T: Number>(
     comparison
 }
 
+/// Times one contender, whose results were right before, on several cases, which take turns; nothing where it has
+/// nothing for one of them.
+pub fn alternate<T: Number, C: Case<T>>(cases: &[C], who: Contender, plan: &Plan) -> Vec<Samples> {
+    let timed: Option<Vec<Timed<'_>>> = cases
+        .iter()
+        .map(|case| {
+            let output = Rc::new(RefCell::new(match case.start() {
+                Start::Unread(len) => vec![T::NAN; len],
+                Start::Input(input) => input.to_vec(),
+            }));
+            let mut entrant = Entrant::new(case, who, &output)?;
+            Some(Box::new(move |calls| entrant.time(calls)) as Timed<'_>)
+        })
+        .collect();
+    timed.map_or(Vec::new(), |mut timed| measure::interleaved(plan, &mut timed))
+}
+
 impl Comparison {
     /// How far, as a factor's logarithm, two runs of the same code came apart: see [`stats::noise_floor`].
     pub fn noise_floor(&self) -> f64 {

@@ -2,12 +2,12 @@
 //! random shapes.
 
 use super::{json, parse, rivals};
-use crate::case::{self, Comparison, Measured, Product, layout};
+use crate::case::{self, Case, Comparison, Measured, Product, layout};
 use crate::console::Console;
 use crate::contender::Contender;
 use crate::error::{Error, Result};
 use crate::machine;
-use crate::measure::{self, Cache, Plan};
+use crate::measure::{self, Cache, Plan, Samples};
 use crate::number::Number;
 use crate::peak::Roofline;
 use crate::record::{CaseRecord, Entry, Head};
@@ -49,7 +49,8 @@ pub struct Args {
     /// Shapes of many kinds: squares, layers, matrix-vector, skinny, deep; ends with geometric means
     #[arg(long, group = "cases")]
     table: bool,
-    /// Squares of these sizes; marks those slower than their neighbours
+    /// Squares of these sizes; those that look slower than their neighbours are measured again, in turn with these, and
+    /// marked if they are
     #[arg(long, value_name = "FROM..TO[:STEP]", group = "cases")]
     sweep: Option<Sweep>,
     /// So many products of random sizes, up to MAX (300), and layouts, the same in each run; those that are slowest
@@ -297,8 +298,17 @@ fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
     if record.cases.len() > 1 {
         for row in &record.rows {
             console.print(format_args!("\n{}", record.summary(row)))?;
-            if args.sweep.is_some() {
-                console.line(record.dips(row))?;
+            if let (Some(_), Some(&who)) = (args.sweep, contenders.iter().find(|who| who.to_string() == *row)) {
+                let sizes = record.dips(row);
+                let mut dips = Vec::new();
+                console.begin(sizes.len() as u64);
+                for n in sizes {
+                    console.status(format_args!("{n} again, in turn with its neighbours"));
+                    dips.extend(Dip::confirmed::<T>(n, who, args));
+                    console.step();
+                }
+                console.end();
+                console.line(describe(&dips))?;
             }
         }
     }
@@ -443,14 +453,12 @@ impl Record {
         self.cases.iter().filter_map(move |shape| Some((shape, shape.case.entry(row)?)))
     }
 
-    /// Where a sweep is not smooth.
-    fn dips(&self, row: &str) -> String {
+    /// Where a sweep does not look smooth.
+    fn dips(&self, row: &str) -> Vec<usize> {
         // Shares of the peak, as clocks move between one case and the next.
         let points: BTreeMap<usize, f64> =
             self.entries(row).filter_map(|(shape, entry)| Some((shape.n, entry.peak?))).collect();
-        let list: Vec<String> = dips(&points).map(|(n, depth)| format!("{n} ({})", percent(depth))).collect();
-        let what = format!("more than {} below the mean of their neighbours at {DISTANCE} less and more", percent(DIP));
-        if list.is_empty() { format!("No sizes are {what}.") } else { format!("Sizes {what}: {}", list.join(", ")) }
+        dips(&points)
     }
 }
 
@@ -459,13 +467,53 @@ const DISTANCE: usize = 16;
 /// How far below them it may be.
 const DIP: f64 = 0.15;
 
-/// The sizes that are slower than their neighbours, and by what share.
-fn dips(speeds: &BTreeMap<usize, f64>) -> impl Iterator<Item = (usize, f64)> {
-    speeds.iter().filter_map(|(&n, speed)| {
-        let neighbours = (speeds.get(&n.checked_sub(DISTANCE)?)? + speeds.get(&(n + DISTANCE))?) / 2.0;
-        let depth = 1.0 - speed / neighbours;
-        (depth > DIP).then_some((n, depth))
-    })
+/// The sizes that look slower than their neighbours.
+fn dips(speeds: &BTreeMap<usize, f64>) -> Vec<usize> {
+    let neighbour = |n: Option<usize>| speeds.get(&n?);
+    let dip = |(&n, &speed): (&usize, &f64)| {
+        let neighbours = [neighbour(n.checked_sub(DISTANCE))?, neighbour(n.checked_add(DISTANCE))?];
+        (below(speed, neighbours.map(|&speed| speed)) > DIP).then_some(n)
+    };
+    speeds.iter().filter_map(dip).collect()
+}
+
+/// By what share a speed is below the mean of its neighbours.
+fn below(speed: f64, neighbours: [f64; 2]) -> f64 {
+    1.0 - 2.0 * speed / (neighbours[0] + neighbours[1])
+}
+
+/// A size that is slower than its neighbours, and by what share.
+struct Dip {
+    n: usize,
+    depth: f64,
+}
+
+impl Dip {
+    /// One that is there, too, when the three sizes take turns: else a clock that moved, or another program on the core,
+    /// looks like one.
+    fn confirmed<T: Number>(n: usize, who: Contender, args: &Args) -> Option<Self> {
+        let transposed = [args.transpose_a, args.transpose_b];
+        let cases = [n - DISTANCE, n, n + DISTANCE].map(|n| Product::<T>::stored(n, n, n, transposed));
+        Self::among(n, cases.each_ref().map(Case::operations), &case::alternate(&cases, who, &args.plan()))
+    }
+
+    /// One among samples of the size before, this one and the next, judged within each round.
+    fn among(n: usize, operations: [f64; 3], samples: &[Samples]) -> Option<Self> {
+        let [less, this, more] = samples else { return None };
+        let depth = |((less, this), more): ((&f64, &f64), &f64)| {
+            below(operations[1] / this, [operations[0] / less, operations[2] / more])
+        };
+        let depths: Vec<f64> = less.0.iter().zip(&this.0).zip(&more.0).map(depth).collect();
+        let depth = Estimate::of(&depths).median;
+        (depth > DIP).then_some(Self { n, depth })
+    }
+}
+
+/// Where a sweep is not smooth.
+fn describe(dips: &[Dip]) -> String {
+    let what = format!("more than {} below the mean of their neighbours at {DISTANCE} less and more", percent(DIP));
+    let list: Vec<String> = dips.iter().map(|dip| format!("{} ({})", dip.n, percent(dip.depth))).collect();
+    if list.is_empty() { format!("No sizes are {what}.") } else { format!("Sizes {what}: {}", list.join(", ")) }
 }
 
 impl ShapeRecord {
@@ -566,7 +614,17 @@ mod tests {
     #[test]
     fn dips_are_found_where_both_neighbours_are_known() {
         let speeds = [(1, 0.1), (16, 1.0), (17, 1.0), (32, 0.8), (33, 0.9), (48, 1.0), (49, 1.0)].into_iter().collect();
-        let found: Vec<usize> = dips(&speeds).map(|(n, _)| n).collect();
-        assert_eq!(found, [32]);
+        assert_eq!(dips(&speeds), [32]);
+    }
+
+    #[test]
+    fn a_dip_is_one_within_rounds() {
+        // The machine halves its clock in the second round.
+        let samples = |seconds: f64| Samples(vec![seconds, 2.0 * seconds, seconds]);
+        let among = |this| Dip::among(32, [1.0, 2.0, 3.0], &[samples(1.0), samples(this), samples(3.0)]);
+        assert!(among(2.3).is_none());
+        let dip = among(2.5).expect("a fifth below");
+        assert!(dip.n == 32 && (dip.depth - 0.2).abs() < 1e-12, "{}", dip.depth);
+        assert!(Dip::among(32, [1.0; 3], &[]).is_none());
     }
 }
