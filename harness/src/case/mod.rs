@@ -74,6 +74,16 @@ pub enum Start<'a, T = f32> {
     Input(&'a [T]),
 }
 
+impl<T> Start<'_, T> {
+    /// Numbers of the output.
+    fn len(&self) -> usize {
+        match self {
+            Self::Unread(len) => *len,
+            Self::Input(input) => input.len(),
+        }
+    }
+}
+
 /// What came out of a comparison.
 pub struct Comparison {
     /// Those whose result was right, in the order they were named.
@@ -116,11 +126,7 @@ pub fn compete<T: Number>(
     let (mut measured, mut wrong): (Vec<Measured>, Vec<_>) = (Vec::new(), Vec::new());
     let mut timed: Vec<Timed<'_>> = Vec::new();
     let mut bits = None;
-    let len = match case.start() {
-        Start::Unread(len) => len,
-        Start::Input(input) => input.len(),
-    };
-    let output = Rc::new(RefCell::new(vec![T::NAN; len]));
+    let output = Rc::new(RefCell::new(vec![T::NAN; case.start().len()]));
     for &who in contenders {
         let Some(mut entrant) = Entrant::new(case, who, &output) else { continue };
         match entrant.verify(case, &mut bits) {
@@ -167,10 +173,7 @@ pub fn alternate<T: Number, C: Case<T>>(cases: &[C], who: Contender, plan: &Plan
     let timed: Option<Vec<Timed<'_>>> = cases
         .iter()
         .map(|case| {
-            let output = Rc::new(RefCell::new(match case.start() {
-                Start::Unread(len) => vec![T::NAN; len],
-                Start::Input(input) => input.to_vec(),
-            }));
+            let output = Rc::new(RefCell::new(vec![T::NAN; case.start().len()]));
             let mut entrant = Entrant::new(case, who, &output)?;
             Some(Box::new(move |calls| entrant.time(calls)) as Timed<'_>)
         })

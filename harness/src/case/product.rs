@@ -7,6 +7,7 @@ use crate::number::{NaiveProduct, Number};
 use crate::verify::{self, Oracle};
 use kernels::{Backend, Layout, MatMut, MatRef, Par, Precision, Serial, Team};
 use peers::Factor;
+use std::cell::OnceCell;
 use std::fmt;
 use std::hint::black_box;
 use std::time::Instant;
@@ -20,7 +21,8 @@ pub struct Product<T = f32> {
     transposed: [bool; 2],
     a: Vec<T>,
     b: Vec<T>,
-    oracle: Oracle,
+    /// Made when it is asked for: it takes longer than most calls.
+    oracle: OnceCell<Oracle>,
 }
 
 impl<T: Number> Product<T> {
@@ -40,9 +42,7 @@ impl<T: Number> Product<T> {
     /// As [`Product::new`]; says of A and of B whether it is stored transposed.
     pub fn stored(m: usize, k: usize, n: usize, transposed: [bool; 2]) -> Self {
         let (a, b) = (uniform(m * k, T::RANGE, 1), uniform(k * n, T::RANGE, 2));
-        let (exact, magnitude) = verify::exact_product(view(&a, m, k, transposed[0]), view(&b, k, n, transposed[1]));
-        let oracle = Oracle::product::<T>(exact, magnitude);
-        Self { m, k, n, transposed, a, b, oracle }
+        Self { m, k, n, transposed, a, b, oracle: OnceCell::new() }
     }
 
     /// Naive loops read A by strides, but want a row-major B; transposing it is part of their work.
@@ -155,7 +155,11 @@ impl<T: Number> Case<T> for Product<T> {
     }
 
     fn oracle(&self) -> &Oracle {
-        &self.oracle
+        self.oracle.get_or_init(|| {
+            let Self { m, k, n, transposed: [a, b], .. } = *self;
+            let (exact, magnitude) = verify::exact_product(view(&self.a, m, k, a), view(&self.b, k, n, b));
+            Oracle::product::<T>(exact, magnitude)
+        })
     }
 
     /// k roundings u give k u / (1 - k u), whatever the order of the sums; one unit more, as the oracle is rounded.

@@ -296,10 +296,11 @@ fn measure_all<T: Number>(args: &Args, console: &mut Console) -> Result<()> {
         record.cases.sort_by(|a, b| a.over_best().total_cmp(&b.over_best()));
     }
     if record.cases.len() > 1 {
-        for row in &record.rows {
-            console.print(format_args!("\n{}", record.summary(row)))?;
-            if let (Some(_), Some(&who)) = (args.sweep, contenders.iter().find(|who| who.to_string() == *row)) {
-                let sizes = record.dips(row);
+        for &who in contenders.iter().filter(|who| who.is_row()) {
+            let row = who.to_string();
+            console.print(format_args!("\n{}", record.summary(&row)))?;
+            if args.sweep.is_some() {
+                let sizes = record.dips(&row);
                 let mut dips = Vec::new();
                 console.begin(sizes.len() as u64);
                 for n in sizes {
