@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Kernel};
 use crate::bf16::Bf16;
-use crate::gemm::tile;
+use crate::gemm::tile::{self, Float, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
 use crate::wide::Wide;
@@ -367,30 +367,32 @@ impl SimdF32 for Neon {
     }
 }
 
+/// The micro-kernels by height, from 1.
+const fn tiles<T: Float>() -> [Tiles<T>; 8]
+where
+    Neon: Simd<T>,
+{
+    [
+        tile::tiles8::<Neon, T, 1>(),
+        tile::tiles4::<Neon, T, 2>(),
+        tile::tiles4::<Neon, T, 3>(),
+        tile::tiles4::<Neon, T, 4>(),
+        tile::tiles2::<Neon, T, 5>(),
+        tile::tiles2::<Neon, T, 6>(),
+        tile::tiles2::<Neon, T, 7>(),
+        tile::tiles2::<Neon, T, 8>(),
+    ]
+}
+
+const F32: &[Tiles<f32>] = &tiles();
+const F64: &[Tiles<f64>] = &tiles();
+
 pub(crate) static ROW: Backend = Backend {
     name: Neon::NAME,
     about: "NEON",
     supported: Neon::detect,
     bits_match: true,
-    f32: Kernel::new::<Neon>(&[
-        tile::tiles8::<Neon, f32, 1>(),
-        tile::tiles4::<Neon, f32, 2>(),
-        tile::tiles4::<Neon, f32, 3>(),
-        tile::tiles4::<Neon, f32, 4>(),
-        tile::tiles2::<Neon, f32, 5>(),
-        tile::tiles2::<Neon, f32, 6>(),
-        tile::tiles2::<Neon, f32, 7>(),
-        tile::tiles2::<Neon, f32, 8>(),
-    ]),
-    f64: Kernel::new::<Neon>(&[
-        tile::tiles8::<Neon, f64, 1>(),
-        tile::tiles4::<Neon, f64, 2>(),
-        tile::tiles4::<Neon, f64, 3>(),
-        tile::tiles4::<Neon, f64, 4>(),
-        tile::tiles2::<Neon, f64, 5>(),
-        tile::tiles2::<Neon, f64, 6>(),
-        tile::tiles2::<Neon, f64, 7>(),
-        tile::tiles2::<Neon, f64, 8>(),
-    ]),
+    f32: Kernel::new::<Neon>(F32),
+    f64: Kernel::new::<Neon>(F64),
     math: math::<Neon, 16>(),
 };

@@ -7,7 +7,7 @@
 
 use crate::backend::{Backend, Kernel};
 use crate::bf16::Bf16;
-use crate::gemm::tile::{self, Float};
+use crate::gemm::tile::{self, Float, Tiles};
 use crate::math::math;
 use crate::simd::{Isa, Simd, SimdF32};
 use std::ops::{Div, Sub};
@@ -325,24 +325,24 @@ impl<const FUSED: bool> SimdF32 for Portable<FUSED> {
     }
 }
 
+/// The micro-kernels by height, from 1.
+const fn tiles<const FUSED: bool, T: Lane>() -> [Tiles<T>; 4] {
+    [
+        tile::tiles2::<Portable<FUSED>, T, 1>(),
+        tile::tiles2::<Portable<FUSED>, T, 2>(),
+        tile::tiles2::<Portable<FUSED>, T, 3>(),
+        tile::tiles2::<Portable<FUSED>, T, 4>(),
+    ]
+}
+
 #[cfg(any(feature = "portable", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 pub(crate) static ROW: Backend = Backend {
     name: Portable::<true>::NAME,
     about: "plain Rust with exact fused multiply-add",
     supported: has_fma,
     bits_match: true,
-    f32: Kernel::new::<Portable<true>>(&[
-        tile::tiles2::<Portable<true>, f32, 1>(),
-        tile::tiles2::<Portable<true>, f32, 2>(),
-        tile::tiles2::<Portable<true>, f32, 3>(),
-        tile::tiles2::<Portable<true>, f32, 4>(),
-    ]),
-    f64: Kernel::new::<Portable<true>>(&[
-        tile::tiles2::<Portable<true>, f64, 1>(),
-        tile::tiles2::<Portable<true>, f64, 2>(),
-        tile::tiles2::<Portable<true>, f64, 3>(),
-        tile::tiles2::<Portable<true>, f64, 4>(),
-    ]),
+    f32: Kernel::new::<Portable<true>>(const { &tiles::<true, f32>() }),
+    f64: Kernel::new::<Portable<true>>(const { &tiles::<true, f64>() }),
     // Compilers make one vector of two.
     math: math::<Portable<true>, 24>(),
 };
@@ -352,17 +352,7 @@ pub(crate) static PLAIN: Backend = Backend {
     about: "plain Rust for CPUs without FMA: other bits",
     supported: || true,
     bits_match: false,
-    f32: Kernel::new::<Portable<false>>(&[
-        tile::tiles2::<Portable<false>, f32, 1>(),
-        tile::tiles2::<Portable<false>, f32, 2>(),
-        tile::tiles2::<Portable<false>, f32, 3>(),
-        tile::tiles2::<Portable<false>, f32, 4>(),
-    ]),
-    f64: Kernel::new::<Portable<false>>(&[
-        tile::tiles2::<Portable<false>, f64, 1>(),
-        tile::tiles2::<Portable<false>, f64, 2>(),
-        tile::tiles2::<Portable<false>, f64, 3>(),
-        tile::tiles2::<Portable<false>, f64, 4>(),
-    ]),
+    f32: Kernel::new::<Portable<false>>(const { &tiles::<false, f32>() }),
+    f64: Kernel::new::<Portable<false>>(const { &tiles::<false, f64>() }),
     math: math::<Portable<false>, 12>(),
 };
